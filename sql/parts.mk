@@ -1,0 +1,26 @@
+# The order of the install script.  One domain, one word; tables first.
+SQL_INSTALL = \
+    00_schemas \
+    05_core \
+    10_tenancy \
+    15_directory \
+    20_catalog \
+    25_prospects \
+    30_activity \
+    35_funnel \
+    40_audit \
+    45_secrets \
+    50_queue \
+    55_providers \
+    60_enrichment \
+    65_scoring \
+    70_rollup \
+    75_reports \
+    80_imports \
+    85_campaigns \
+    90_privacy \
+    95_partitions \
+    97_ops
+
+SQL_FUNCTIONS = \
+    tenancy

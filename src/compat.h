@@ -1,0 +1,43 @@
+/*
+ * compat.h
+ *		The only place that tests PG_VERSION_NUM.
+ *
+ * Each difference between supported servers (15 and later) is given one name
+ * here, with one line that says why it is needed.
+ */
+#ifndef SALES_ASSISTANT_COMPAT_H
+#define SALES_ASSISTANT_COMPAT_H
+
+#include "postgres.h"
+
+#if PG_VERSION_NUM < 150000
+#error "sales_assistant needs PostgreSQL 15 or later (security_invoker views, MERGE)"
+#endif
+
+/* PG 16 gave GUC extra data its own memory context; before, it is malloc'd. */
+#if PG_VERSION_NUM >= 160000
+#include "utils/guc.h"
+#define compat_guc_malloc(size) guc_malloc(LOG, (size))
+#define compat_guc_free(ptr) guc_free(ptr)
+#else
+#define compat_guc_malloc(size) malloc(size)
+#define compat_guc_free(ptr) free(ptr)
+#endif
+
+/* PG 17 moved the local transaction id into the virtual transaction id. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_MY_LXID (MyProc->vxid.lxid)
+#else
+#define COMPAT_MY_LXID (MyProc->lxid)
+#endif
+
+/* PG 16 added the list of unknown fields to DecodeDateTime. */
+#if PG_VERSION_NUM >= 160000
+#define compat_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz, &(DateTimeErrorExtra){0})
+#else
+#define compat_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz)
+#endif
+
+#endif							/* SALES_ASSISTANT_COMPAT_H */

@@ -1,0 +1,46 @@
+#ifndef SALES_CORE_SPI_H
+#define SALES_CORE_SPI_H
+
+#include "executor/spi.h"
+#include "utils/uuid.h"
+
+/* One parameter of a query. */
+typedef struct SpiArg
+{
+	Oid			type;
+	Datum		value;
+	bool		isnull;
+} SpiArg;
+
+#define SPI_ARG(type, value) ((SpiArg) {(type), (value), false})
+#define SPI_ARG_NULL(type) ((SpiArg) {(type), (Datum) 0, true})
+#define SPI_ARG_TEXT(cstr) spi_arg_text(cstr)
+#define SPI_ARG_UUID(ptr) spi_arg_uuid(ptr)
+
+extern SpiArg spi_arg_text(const char *value);
+extern SpiArg spi_arg_uuid(const pg_uuid_t *value);
+
+/*
+ * Runs a query with search_path pinned to pg_catalog, pg_temp, whatever the
+ * caller's is; names in the query must be schema-qualified.  SPI must be
+ * connected.  Returns the number of rows; they are in SPI_tuptable.  Throws
+ * on any failure.
+ */
+extern uint64 spi_run(const char *sql, bool read_only, long limit, int nargs,
+					  const SpiArg *args);
+
+/* As spi_run, as the owner of the extension's tables (skips row security). */
+extern uint64 spi_run_as_owner(const char *sql, bool read_only, long limit, int nargs,
+							   const SpiArg *args);
+
+/* Column of row `row` of the last result, as text palloc'd there; null if NULL. */
+extern char *spi_text(uint64 row, int column);
+extern Datum spi_datum(uint64 row, int column, bool *isnull);
+
+/* Owner of schema sales, whose rights definer code has. */
+extern Oid spi_owner(void);
+
+/* True while the session replays a dump: triggers then leave rows as they are. */
+extern bool spi_restoring(void);
+
+#endif							/* SALES_CORE_SPI_H */

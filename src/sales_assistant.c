@@ -1,0 +1,25 @@
+/*
+ * sales_assistant.c
+ *		Where the library starts: one init per domain, nothing else.
+ *
+ * An init defines the domain's settings, hooks and, when the library is
+ * preloaded, its shared memory and workers.  The order matters only in that
+ * guc_reserve() comes last.
+ */
+#include "postgres.h"
+
+#include "core/guc.h"
+#include "fmgr.h"
+#include "tenancy/context.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	guc_init();
+	context_init();
+	guc_reserve();
+}

@@ -1,0 +1,544 @@
+/*
+ * context.c
+ *		The tenant context: a setting that SQL can carry and cannot forge.
+ *
+ * sales_assistant.context holds "v1.PAYLOAD.MAC", both parts base64url.  The
+ * payload is JSON: company, user, permissions, company status, login role,
+ * database, expiry.  The MAC is HMAC-SHA256 under a key derived from the
+ * master key.  The check hook accepts the empty value or a validly signed,
+ * unexpired one for this role and database, and reads no table: so the context
+ * follows transactions, savepoints, DISCARD ALL and parallel workers as any
+ * setting does.  The assign hook keeps the parsed form, so that policies, which
+ * call current_company_id() and has_permission(), read a static struct.
+ */
+#include "postgres.h"
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "common/base64.h"
+#include "compat.h"
+#include "core/clock.h"
+#include "core/json.h"
+#include "core/spi.h"
+#include "core/uuid.h"
+#include "fmgr.h"
+#include "libpq/libpq-be.h"
+#include "miscadmin.h"
+#include "secrets/key.h"
+#include "storage/proc.h"
+#include "tenancy/context.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#define CONTEXT_VERSION "v1"
+#define CONTEXT_PURPOSE "tenant context v1"
+#define CONTEXT_TTL_SECONDS 3600
+#define MAC_SIZE 32
+
+static char *guc_context = NULL;
+static const TenantContext *current = NULL;
+
+/* The company that this transaction has acted for, so that it keeps to it. */
+static LocalTransactionId seen_lxid = InvalidLocalTransactionId;
+static pg_uuid_t seen_company;
+
+static const struct
+{
+	const char *name;
+	Permission	bit;
+}			permission_names[] = {
+	{"read", PERMISSION_READ},
+	{"create", PERMISSION_CREATE},
+	{"update", PERMISSION_UPDATE},
+	{"delete", PERMISSION_DELETE},
+	{"approve", PERMISSION_APPROVE},
+	{"export", PERMISSION_EXPORT},
+	{"manage", PERMISSION_MANAGE},
+};
+
+int
+permission_by_name(const char *action)
+{
+	for (int i = 0; i < (int) lengthof(permission_names); i++)
+		if (strcmp(permission_names[i].name, action) == 0)
+			return permission_names[i].bit;
+	return 0;
+}
+
+static const char *
+permission_name(Permission bit)
+{
+	for (int i = 0; i < (int) lengthof(permission_names); i++)
+		if (permission_names[i].bit == bit)
+			return permission_names[i].name;
+	return "?";
+}
+
+/* --- base64url, malloc'd; no palloc, as check hooks use it --- */
+
+static char *
+b64url_encode(const unsigned char *data, int len)
+{
+	int			cap = pg_b64_enc_len(len);
+	char	   *out = malloc(cap + 1);
+	int			n;
+
+	if (out == NULL)
+		return NULL;
+	n = pg_b64_encode((const char *) data, len, out, cap);
+	if (n < 0)
+	{
+		free(out);
+		return NULL;
+	}
+	while (n > 0 && out[n - 1] == '=')
+		n--;
+	out[n] = '\0';
+	for (char *p = out; *p; p++)
+		*p = (*p == '+') ? '-' : (*p == '/') ? '_' : *p;
+	return out;
+}
+
+static unsigned char *
+b64url_decode(const char *text, int len, int *outlen)
+{
+	int			padded = (len + 3) / 4 * 4;
+	char	   *buf = malloc(padded + 1);
+	unsigned char *out = malloc(padded + 1);
+
+	if (buf == NULL || out == NULL)
+	{
+		free(buf);
+		free(out);
+		return NULL;
+	}
+	for (int i = 0; i < padded; i++)
+		buf[i] = i >= len ? '=' : text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
+	*outlen = pg_b64_decode(buf, padded, (char *) out, padded);
+	free(buf);
+	if (*outlen < 0)
+	{
+		free(out);
+		return NULL;
+	}
+	out[*outlen] = '\0';
+	return out;
+}
+
+static const char *
+context_mac(const char *payload, int len, unsigned char mac[MAC_SIZE])
+{
+	unsigned char key[KEY_SIZE];
+	unsigned int maclen = MAC_SIZE;
+	const char *message = key_derive(CONTEXT_PURPOSE, key);
+
+	if (message != NULL)
+		return message;
+	if (HMAC(EVP_sha256(), key, KEY_SIZE, (const unsigned char *) payload, len, mac,
+			 &maclen) == NULL)
+		message = "could not compute a signature";
+	OPENSSL_cleanse(key, KEY_SIZE);
+	return message;
+}
+
+/* --- reading a context --- */
+
+static bool
+context_fill(TenantContext *context, json_t *payload)
+{
+	const char *company = json_string_value(json_object_get(payload, "c"));
+	const char *user = json_string_value(json_object_get(payload, "u"));
+	const char *status = json_string_value(json_object_get(payload, "s"));
+	const char *ip = json_string_value(json_object_get(payload, "i"));
+	const char *agent = json_string_value(json_object_get(payload, "a"));
+	json_t	   *expiry = json_object_get(payload, "e");
+	const char *table;
+	json_t	   *mask;
+
+	if (company == NULL || !uuid_parse(company, &context->company_id) || status == NULL)
+		return false;
+	if (user != NULL && !uuid_parse(user, &context->user_id))
+		return false;
+	context->has_user = (user != NULL);
+	context->writable = (strcmp(status, "active") == 0);
+	context->readable = context->writable || strcmp(status, "suspended") == 0;
+	context->expires_at = json_is_integer(expiry)
+		? time_t_to_timestamptz((pg_time_t) json_integer_value(expiry))
+		: DT_NOEND;
+	strlcpy(context->ip, ip ? ip : "", sizeof(context->ip));
+	strlcpy(context->user_agent, agent ? agent : "", sizeof(context->user_agent));
+	json_object_foreach(json_object_get(payload, "p"), table, mask)
+	{
+		if (strcmp(table, "*") == 0)
+			context->any_mask = json_integer_value(mask);
+		else
+		{
+			PermissionEntry *entry = &context->entries[context->nentries++];
+
+			strlcpy(entry->table, table, NAMEDATALEN);
+			entry->mask = json_integer_value(mask);
+		}
+	}
+	return true;
+}
+
+/* The name that this session logged in with; SET ROLE does not change it. */
+static const char *
+login_role(void)
+{
+	if (IsTransactionState())
+		return GetUserNameFromId(GetSessionUserId(), true);
+	return MyProcPort != NULL ? MyProcPort->user_name : NULL;
+}
+
+static bool
+is_for_this_session(json_t *payload)
+{
+	const char *role = json_string_value(json_object_get(payload, "r"));
+	const char *database = json_string_value(json_object_get(payload, "d"));
+	const char *my_role;
+	const char *my_database;
+
+	/* A parallel worker takes over the leader's value, which was checked. */
+	if (InitializingParallelWorker)
+		return true;
+	if (!IsTransactionState())
+		return false;
+	my_role = login_role();
+	my_database = get_database_name(MyDatabaseId);
+	return role != NULL && database != NULL && my_role != NULL && my_database != NULL &&
+		strcmp(role, my_role) == 0 && strcmp(database, my_database) == 0;
+}
+
+static bool
+refuse(const char *detail)
+{
+	GUC_check_errcode(ERRCODE_INSUFFICIENT_PRIVILEGE);
+	GUC_check_errmsg("invalid tenant context");
+	GUC_check_errdetail("%s", detail);
+	GUC_check_errhint("Set it with sales.use_session() or sales.set_tenant().");
+	return false;
+}
+
+static bool
+context_check_hook(char **newval, void **extra, GucSource source)
+{
+	const char *value = *newval;
+	const char *payload_text;
+	const char *mac_text;
+	unsigned char expected[MAC_SIZE];
+	unsigned char *mac = NULL;
+	unsigned char *payload_bytes = NULL;
+	json_t	   *payload = NULL;
+	TenantContext *context = NULL;
+	const char *problem = NULL;
+	int			mac_len = 0;
+	int			payload_len = 0;
+	size_t		size;
+
+	if (value == NULL || *value == '\0')
+		return true;
+	if (strncmp(value, CONTEXT_VERSION ".", strlen(CONTEXT_VERSION) + 1) != 0)
+		return refuse("It is not of a known form.");
+	payload_text = value + strlen(CONTEXT_VERSION) + 1;
+	mac_text = strchr(payload_text, '.');
+	if (mac_text == NULL)
+		return refuse("It is not of a known form.");
+
+	problem = context_mac(payload_text, mac_text - payload_text, expected);
+	if (problem != NULL)
+		return refuse(problem);
+	mac = b64url_decode(mac_text + 1, strlen(mac_text + 1), &mac_len);
+	if (mac == NULL || mac_len != MAC_SIZE || CRYPTO_memcmp(mac, expected, MAC_SIZE) != 0)
+		problem = "Its signature is not valid.";
+	free(mac);
+	if (problem != NULL)
+		return refuse(problem);
+
+	payload_bytes = b64url_decode(payload_text, mac_text - payload_text, &payload_len);
+	if (payload_bytes != NULL)
+		payload = json_loadb((char *) payload_bytes, payload_len, 0, NULL);
+	free(payload_bytes);
+	if (payload == NULL)
+		return refuse("It is not of a known form.");
+
+	size = offsetof(TenantContext, entries) +
+		(json_object_size(json_object_get(payload, "p")) + 1) * sizeof(PermissionEntry);
+	context = compat_guc_malloc(size);
+	if (context == NULL)
+	{
+		json_decref(payload);
+		return false;
+	}
+	memset(context, 0, size);
+	if (!context_fill(context, payload))
+		problem = "It is not of a known form.";
+	else if (!is_for_this_session(payload))
+		problem = "It was made for another role or database.";
+	else if (!InitializingParallelWorker && context->expires_at < clock_instant())
+		problem = "It has expired.";
+	else if (IsTransactionState() && MyProc != NULL && seen_lxid == COMPAT_MY_LXID &&
+			 memcmp(&seen_company, &context->company_id, UUID_LEN) != 0)
+		problem = "This transaction has acted for another company already.";
+	json_decref(payload);
+	if (problem != NULL)
+	{
+		compat_guc_free(context);
+		return refuse(problem);
+	}
+	*extra = context;
+	return true;
+}
+
+static void
+context_assign_hook(const char *newval, void *extra)
+{
+	current = extra;
+	if (current != NULL && MyProc != NULL && IsTransactionState())
+	{
+		seen_lxid = COMPAT_MY_LXID;
+		seen_company = current->company_id;
+	}
+}
+
+void
+context_init(void)
+{
+	DefineCustomStringVariable("sales_assistant.context",
+							   "Signed tenant context of the session.",
+							   "Set by sales.use_session(), sales.set_tenant() or "
+							   "sales.bind_role(); it cannot be made by hand.",
+							   &guc_context, "", PGC_USERSET, GUC_NOT_IN_SAMPLE,
+							   context_check_hook, context_assign_hook, NULL);
+}
+
+/* --- using it --- */
+
+const TenantContext *
+context_current(void)
+{
+	if (current == NULL || !current->readable)
+		return NULL;
+	if (current->expires_at != DT_NOEND && current->expires_at < clock_now())
+		return NULL;
+	if (MyProc != NULL)
+	{
+		seen_lxid = COMPAT_MY_LXID;
+		seen_company = current->company_id;
+	}
+	return current;
+}
+
+const pg_uuid_t *
+context_company_or_fail(void)
+{
+	const TenantContext *context = context_current();
+
+	if (context == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("no tenant is set in this session"),
+				 errhint("Call sales.use_session(token) with a token of sales.login() first.")));
+	return &context->company_id;
+}
+
+int
+context_permissions(const char *table)
+{
+	const TenantContext *context = context_current();
+	int			mask;
+
+	if (context == NULL)
+		return 0;
+	mask = context->any_mask;
+	for (int i = 0; i < context->nentries; i++)
+		if (strcmp(context->entries[i].table, table) == 0)
+			mask |= context->entries[i].mask;
+	if (!context->writable)
+		mask &= PERMISSION_READ | PERMISSION_EXPORT;
+	return mask;
+}
+
+void
+context_require(const char *table, Permission action)
+{
+	(void) context_company_or_fail();
+	if ((context_permissions(table) & action) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission to %s in %s is missing", permission_name(action), table),
+				 errhint("The user's role must allow \"%s\" on \"%s\"; see sales.roles.permissions.",
+						 permission_name(action), table)));
+}
+
+PG_FUNCTION_INFO_V1(sales_current_company_id);
+PG_FUNCTION_INFO_V1(sales_current_user_id);
+PG_FUNCTION_INFO_V1(sales_has_permission);
+
+/* sales.current_company_id() → uuid: null without a context. */
+Datum
+sales_current_company_id(PG_FUNCTION_ARGS)
+{
+	const TenantContext *context = context_current();
+	pg_uuid_t  *result;
+
+	if (context == NULL)
+		PG_RETURN_NULL();
+	result = palloc(sizeof(pg_uuid_t));
+	*result = context->company_id;
+	PG_RETURN_UUID_P(result);
+}
+
+/* sales.current_user_id() → uuid: null without a context or for the system. */
+Datum
+sales_current_user_id(PG_FUNCTION_ARGS)
+{
+	const TenantContext *context = context_current();
+	pg_uuid_t  *result;
+
+	if (context == NULL || !context->has_user)
+		PG_RETURN_NULL();
+	result = palloc(sizeof(pg_uuid_t));
+	*result = context->user_id;
+	PG_RETURN_UUID_P(result);
+}
+
+/* sales.has_permission(table text, action text) → boolean */
+Datum
+sales_has_permission(PG_FUNCTION_ARGS)
+{
+	char	   *table = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *action = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		allowed = (context_permissions(table) & permission_by_name(action)) != 0;
+
+	pfree(table);
+	pfree(action);
+	PG_RETURN_BOOL(allowed);
+}
+
+/* --- making one --- */
+
+/*
+ * {"prospects": ["read", "create"], "*": ["read"]} → {"prospects": 3, "*": 1}.
+ * A new reference.
+ */
+static json_t *
+permission_masks(const char *permissions)
+{
+	json_t	   *in = json_loads(permissions ? permissions : "{}", 0, NULL);
+	json_t	   *out = json_new_object();
+	const char *table;
+	json_t	   *actions;
+
+	json_object_foreach(in, table, actions)
+	{
+		int			mask = 0;
+		size_t		i;
+		json_t	   *action;
+
+		json_array_foreach(actions, i, action)
+			if (json_is_string(action))
+			mask |= permission_by_name(json_string_value(action));
+		json_object_set_new(out, table, json_integer(mask));
+	}
+	json_decref(in);
+	return out;
+}
+
+static char *
+context_sign(json_t *payload)
+{
+	char	   *text = json_dumps(payload, JSON_COMPACT);
+	char	   *encoded = b64url_encode((unsigned char *) text, strlen(text));
+	unsigned char mac[MAC_SIZE];
+	const char *problem = context_mac(encoded, strlen(encoded), mac);
+	char	   *encoded_mac;
+	char	   *value;
+
+	free(text);
+	if (problem != NULL)
+	{
+		free(encoded);
+		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
+						errmsg("could not sign the tenant context"),
+						errdetail_internal("%s", problem)));
+	}
+	encoded_mac = b64url_encode(mac, MAC_SIZE);
+	value = psprintf("%s.%s.%s", CONTEXT_VERSION, encoded, encoded_mac);
+	free(encoded);
+	free(encoded_mac);
+	return value;
+}
+
+void
+context_enter(const pg_uuid_t *company_id, const pg_uuid_t *user_id, bool is_local)
+{
+	SpiArg		args[2] = {SPI_ARG_UUID(company_id), SPI_ARG_UUID(user_id)};
+	json_t	   *payload;
+	const char *permissions;
+	char	   *value;
+
+	SPI_connect();
+	if (spi_run_as_owner("SELECT c.subscription_status::text, u.is_active::text, "
+						 "       r.permissions::text "
+						 "FROM sales.companies c "
+						 "LEFT JOIN sales.users u ON u.company_id = c.company_id "
+						 "  AND u.user_id = $2 "
+						 "LEFT JOIN sales.roles r ON r.company_id = u.company_id "
+						 "  AND r.role_id = u.role_id "
+						 "WHERE c.company_id = $1",
+						 true, 1, 2, args) == 0)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("there is no company %s", uuid_text(company_id))));
+	if (user_id != NULL &&
+		(spi_text(0, 2) == NULL || strcmp(spi_text(0, 2), "true") != 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("user %s is not an active user of this company",
+						uuid_text(user_id))));
+
+	/* Without a user the gateway itself acts, with all permissions. */
+	permissions = user_id != NULL
+		? spi_text(0, 3)
+		: "{\"*\": [\"read\", \"create\", \"update\", \"delete\", \"approve\", "
+		"\"export\", \"manage\"]}";
+	payload = json_pack("{s:s, s:s?, s:s, s:s, s:s, s:I, s:o}",
+						"c", uuid_text(company_id),
+						"u", user_id ? uuid_text(user_id) : NULL,
+						"s", spi_text(0, 1),
+						"r", login_role(),
+						"d", get_database_name(MyDatabaseId),
+						"e", (json_int_t) (timestamptz_to_time_t(clock_instant()) +
+										   CONTEXT_TTL_SECONDS),
+						"p", permission_masks(permissions));
+	SPI_finish();
+	if (payload == NULL)
+		elog(ERROR, "could not build the tenant context");
+	value = context_sign(payload);
+	json_decref(payload);
+	(void) set_config_option("sales_assistant.context", value, PGC_USERSET,
+							 PGC_S_SESSION,
+							 is_local ? GUC_ACTION_LOCAL : GUC_ACTION_SET, true, 0,
+							 false);
+}
+
+PG_FUNCTION_INFO_V1(sales_set_tenant);
+
+/* sales.set_tenant(company_id uuid, user_id uuid, is_local boolean) */
+Datum
+sales_set_tenant(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("company_id must not be null")));
+	context_enter(PG_GETARG_UUID_P(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1),
+				  PG_ARGISNULL(2) ? true : PG_GETARG_BOOL(2));
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,67 @@
+#ifndef SALES_TENANCY_CONTEXT_H
+#define SALES_TENANCY_CONTEXT_H
+
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+/* What a role may do with a table; a bit each. */
+typedef enum Permission
+{
+	PERMISSION_READ = 1 << 0,
+	PERMISSION_CREATE = 1 << 1,
+	PERMISSION_UPDATE = 1 << 2,
+	PERMISSION_DELETE = 1 << 3,
+	PERMISSION_APPROVE = 1 << 4,
+	PERMISSION_EXPORT = 1 << 5,
+	PERMISSION_MANAGE = 1 << 6
+} Permission;
+
+#define PERMISSION_ALL 0x7F
+
+/* The bit of an action's name, 0 where there is no such action. */
+extern int	permission_by_name(const char *action);
+
+typedef struct PermissionEntry
+{
+	char		table[NAMEDATALEN];
+	int			mask;
+} PermissionEntry;
+
+/* The tenant context of this session, as its signed setting says. */
+typedef struct TenantContext
+{
+	pg_uuid_t	company_id;
+	bool		has_user;
+	pg_uuid_t	user_id;
+	bool		readable;		/* company is active or suspended */
+	bool		writable;		/* company is active */
+	TimestampTz expires_at;		/* DT_NOEND for a bound role */
+	char		ip[46];			/* empty if unknown */
+	char		user_agent[256];
+	int			any_mask;		/* permissions on every table ('*') */
+	int			nentries;
+	PermissionEntry entries[FLEXIBLE_ARRAY_MEMBER];
+} TenantContext;
+
+/*
+ * The valid context of now, or null: none set, or expired.  Valid until the
+ * setting changes.
+ */
+extern const TenantContext *context_current(void);
+
+/* The current company, or an error with a hint where there is no context. */
+extern const pg_uuid_t *context_company_or_fail(void);
+
+/* What the current role may do with a table, as Permission bits. */
+extern int	context_permissions(const char *table);
+
+/* Error with a hint unless the context allows the action. */
+extern void context_require(const char *table, Permission action);
+
+/* Reads companies, users and roles, signs, and sets the context. */
+extern void context_enter(const pg_uuid_t *company_id, const pg_uuid_t *user_id,
+						  bool is_local);
+
+extern void context_init(void);
+
+#endif							/* SALES_TENANCY_CONTEXT_H */
