@@ -32,9 +32,9 @@ SHLIB_LINK  = -lcurl -ljansson -ljwt -lcrypto -lssl -lxml2 -lidn2 -lcrypt -lreso
 override with_llvm = no
 
 REGRESS      = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
-REGRESS_OPTS = --inputdir=test --load-extension=sales_assistant --dbname=sa_regression
+REGRESS_OPTS = --inputdir=test --load-extension=sales_assistant
 ISOLATION    = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=sales_assistant --dbname=sa_isolation
+ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=sales_assistant
 TAP_TESTS    = 1
 PROVE_TESTS  = $(sort $(wildcard test/t/*.pl))
 

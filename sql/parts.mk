@@ -23,4 +23,5 @@ SQL_INSTALL = \
     97_ops
 
 SQL_FUNCTIONS = \
-    tenancy
+    tenancy \
+    directory

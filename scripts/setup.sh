@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs every Debian package that building, testing and the demo need.
+# Called by the Makefile; does nothing when all are there.  Needs root or sudo.
+#   usage: setup.sh [build|test]    build: enough for make demo; test: all
+set -eu
+
+build='build-essential pkg-config postgresql-15 postgresql-server-dev-15
+    libcurl4-openssl-dev libjansson-dev libjwt-dev libssl-dev libxml2-dev
+    libgmime-3.0-dev libidn2-dev libcrypt-dev libkrb5-dev'
+test='libipc-run-perl python3 pgbouncer dovecot-imapd vsftpd'
+
+case ${1:-test} in
+    build) wanted=$build ;;
+    test) wanted="$build $test" ;;
+    *) echo "usage: $0 [build|test]" >&2; exit 2 ;;
+esac
+
+missing=
+for package in $wanted; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' ||
+        missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then sudo=
+elif command -v sudo >/dev/null; then sudo=sudo
+else
+    echo "these packages are missing and need root to install:$missing" >&2
+    exit 1
+fi
+echo "installing:$missing"
+# The packages would start daemons (a cluster, an IMAP server) that nobody asked for.
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

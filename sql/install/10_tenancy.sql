@@ -1,0 +1,147 @@
+-- Tenant context and the protection that each tenant table gets.
+
+CREATE FUNCTION sales.current_company_id() RETURNS uuid
+    AS 'MODULE_PATHNAME', 'sales_current_company_id'
+    LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION sales.current_company_id() IS
+    'Company of the signed tenant context; null without one';
+REVOKE ALL ON FUNCTION sales.current_company_id() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.current_company_id()
+    TO sales_app, sales_bi, sales_gateway, sales_admin;
+
+CREATE FUNCTION sales.current_user_id() RETURNS uuid
+    AS 'MODULE_PATHNAME', 'sales_current_user_id'
+    LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION sales.current_user_id() IS
+    'User of the signed tenant context; null without one and for the system';
+REVOKE ALL ON FUNCTION sales.current_user_id() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.current_user_id()
+    TO sales_app, sales_bi, sales_gateway, sales_admin;
+
+CREATE FUNCTION sales.has_permission("table" text, action text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'sales_has_permission'
+    LANGUAGE C STABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION sales.has_permission(text, text) IS
+    'May the current user do this (read, create, update, delete, approve, export, manage) with this table?';
+REVOKE ALL ON FUNCTION sales.has_permission(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.has_permission(text, text)
+    TO sales_app, sales_bi, sales_gateway, sales_admin;
+
+CREATE FUNCTION sales_internal.require("table" text, action text) RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_require'
+    LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.require(text, text) IS
+    'Error with a hint unless the current user may do this with this table';
+REVOKE ALL ON FUNCTION sales_internal.require(text, text) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.require_company() RETURNS uuid
+    AS 'MODULE_PATHNAME', 'sales_require_company'
+    LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.require_company() IS
+    'The current company; error with a hint where no tenant is set';
+REVOKE ALL ON FUNCTION sales_internal.require_company() FROM PUBLIC;
+
+-- Row-level security, grants, audit and dump registration of one tenant table.
+--   name         table in schema sales, with a company_id
+--   key          its key column, for audit and soft delete
+--   hidden       columns that no application role may read and audit never keeps
+--   soft_delete  DELETE by an application sets deleted_at, and such rows are hidden
+--   commands     what applications may do at all, before permissions
+--   audited      changes are audited
+-- Isolation is one restrictive policy; what the role allows is one permissive
+-- policy per command, so that a policy added later can only narrow.
+CREATE PROCEDURE sales_internal.protect_table(
+    name text,
+    key text,
+    hidden text[] DEFAULT '{}',
+    soft_delete boolean DEFAULT false,
+    commands text[] DEFAULT '{select,insert,update,delete}',
+    audited boolean DEFAULT true)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    target regclass := format('sales.%I', name)::regclass;
+    is_parent boolean := (SELECT relkind = 'p' FROM pg_class WHERE oid = target);
+    mine text := 'company_id = sales.current_company_id()';
+    visible text := mine || CASE WHEN soft_delete THEN ' AND deleted_at IS NULL' ELSE '' END;
+    columns text;
+    child regclass;
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
+    EXECUTE format('CREATE POLICY tenant ON %s AS RESTRICTIVE USING (%s) WITH CHECK (%s)',
+                   target, mine, mine);
+    EXECUTE format('CREATE POLICY app_select ON %s FOR SELECT USING (%s AND sales.has_permission(%L, ''read''))',
+                   target, visible, name);
+    EXECUTE format('CREATE POLICY app_insert ON %s FOR INSERT WITH CHECK (%s AND sales.has_permission(%L, ''create''))',
+                   target, mine, name);
+    EXECUTE format('CREATE POLICY app_update ON %s FOR UPDATE USING (%s AND sales.has_permission(%L, ''update''))',
+                   target, visible, name);
+    EXECUTE format('CREATE POLICY app_delete ON %s FOR DELETE USING (%s AND sales.has_permission(%L, ''delete''))',
+                   target, visible, name);
+
+    IF hidden = '{}' THEN
+        EXECUTE format('GRANT %s ON %s TO sales_app', array_to_string(commands, ', '), target);
+    ELSE
+        -- Readable columns by name; all columns may be written.
+        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
+        FROM pg_attribute
+        WHERE attrelid = target AND attnum > 0 AND NOT attisdropped AND attname <> ALL (hidden);
+        EXECUTE format('GRANT SELECT (%s) ON %s TO sales_app', columns, target);
+        EXECUTE format('GRANT %s ON %s TO sales_app',
+                       array_to_string(array_remove(commands, 'select'), ', '), target);
+    END IF;
+
+    IF soft_delete THEN
+        EXECUTE format('CREATE TRIGGER soft_delete BEFORE DELETE ON %s FOR EACH ROW '
+                       'EXECUTE FUNCTION sales_internal.soft_delete(%L)', target, key);
+    END IF;
+    IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = target AND attname = 'updated_at'
+               AND NOT attisdropped) THEN
+        EXECUTE format('CREATE TRIGGER touch_updated_at BEFORE UPDATE ON %s FOR EACH ROW '
+                       'EXECUTE FUNCTION sales_internal.touch_updated_at()', target);
+    END IF;
+    IF audited THEN
+        PERFORM sales_internal.audit_table(name, key, hidden);
+    END IF;
+
+    -- pg_dump takes rows from partitions, never from their parent.
+    IF is_parent THEN
+        FOR child IN SELECT inhrelid FROM pg_inherits WHERE inhparent = target LOOP
+            EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', child);
+            EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', child);
+            PERFORM sales_internal.dump_table(child);
+        END LOOP;
+    ELSE
+        PERFORM sales_internal.dump_table(target);
+    END IF;
+END
+$$;
+COMMENT ON PROCEDURE sales_internal.protect_table(text, text, text[], boolean, text[], boolean) IS
+    'Gives a tenant table its policies, grants, triggers and dump registration; install and upgrade scripts only';
+REVOKE ALL ON PROCEDURE sales_internal.protect_table(text, text, text[], boolean, text[], boolean) FROM PUBLIC;
+
+-- The audit triggers of one table; 40_audit.sql makes the function they call.
+CREATE FUNCTION sales_internal.audit_table(name text, key text, hidden text[])
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON sales.%I '
+                   'FOR EACH ROW EXECUTE FUNCTION sales_internal.audit(%L, %L, %L)',
+                   name, name, key, array_to_string(hidden, ','));
+END
+$$;
+COMMENT ON FUNCTION sales_internal.audit_table(text, text, text[]) IS
+    'Puts the audit triggers on a tenant table; install and upgrade scripts only';
+REVOKE ALL ON FUNCTION sales_internal.audit_table(text, text, text[]) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.audit() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'sales_audit'
+    LANGUAGE C;
+COMMENT ON FUNCTION sales_internal.audit() IS
+    'Audit trigger; arguments: logical table name, key column, hidden columns';
+REVOKE ALL ON FUNCTION sales_internal.audit() FROM PUBLIC;
+

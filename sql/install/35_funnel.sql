@@ -1,0 +1,44 @@
+-- Conversion funnel: one row for each stage that a prospect enters.
+
+CREATE TYPE sales.funnel_stage AS ENUM
+    ('nouveau', 'contacte', 'interesse', 'demo_programmee', 'proposition_envoyee',
+     'negociation', 'client', 'perdu');
+COMMENT ON TYPE sales.funnel_stage IS 'Stages on the way from prospect to client';
+
+CREATE TABLE sales.conversion_funnel (
+    funnel_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
+    prospect_id uuid NOT NULL,
+    company_id uuid NOT NULL DEFAULT sales.current_company_id(),
+    stage sales.funnel_stage NOT NULL,
+    stage_entered_at timestamptz NOT NULL DEFAULT now(),
+    stage_duration_hours integer CHECK (stage_duration_hours >= 0),
+    conversion_probability decimal(3,2) CHECK (conversion_probability BETWEEN 0 AND 1),
+    deal_value decimal(10,2) CHECK (deal_value >= 0),
+    loss_reason varchar(100),
+    next_action varchar(200),
+    created_by uuid,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (company_id, prospect_id)
+        REFERENCES sales.prospects (company_id, prospect_id) ON DELETE CASCADE,
+    FOREIGN KEY (company_id, created_by) REFERENCES sales.users (company_id, user_id)
+);
+CREATE INDEX conversion_funnel_prospect_idx
+    ON sales.conversion_funnel (company_id, prospect_id, stage_entered_at DESC);
+CREATE INDEX conversion_funnel_entered_idx
+    ON sales.conversion_funnel (company_id, stage_entered_at);
+COMMENT ON TABLE sales.conversion_funnel IS 'History of stages: one row each time a prospect enters one';
+COMMENT ON COLUMN sales.conversion_funnel.funnel_id IS 'Key of the stage entry';
+COMMENT ON COLUMN sales.conversion_funnel.prospect_id IS 'Prospect';
+COMMENT ON COLUMN sales.conversion_funnel.company_id IS 'Tenant';
+COMMENT ON COLUMN sales.conversion_funnel.stage IS 'Stage entered';
+COMMENT ON COLUMN sales.conversion_funnel.stage_entered_at IS 'When it was entered';
+COMMENT ON COLUMN sales.conversion_funnel.stage_duration_hours IS 'Whole hours spent in the stage; null while it is the current one';
+COMMENT ON COLUMN sales.conversion_funnel.conversion_probability IS 'Chance of a win, 0.00 to 1.00, as seen on entry';
+COMMENT ON COLUMN sales.conversion_funnel.deal_value IS 'Value of the deal, estimated or real, in the setting billing.currency';
+COMMENT ON COLUMN sales.conversion_funnel.loss_reason IS 'Why it was lost: price, timing, competitor and so on';
+COMMENT ON COLUMN sales.conversion_funnel.next_action IS 'Next action suggested';
+COMMENT ON COLUMN sales.conversion_funnel.created_by IS 'User who moved the prospect; null: the system';
+COMMENT ON COLUMN sales.conversion_funnel.updated_at IS 'When the row last changed';
+
+CALL sales_internal.protect_table('conversion_funnel', 'funnel_id');
+

@@ -1,0 +1,39 @@
+-- Audit log: append-only, partitioned by month.
+
+CREATE TYPE sales.audit_action AS ENUM ('create', 'update', 'delete', 'export', 'login', 'logout');
+COMMENT ON TYPE sales.audit_action IS 'What was done';
+
+CREATE TABLE sales.audit_logs (
+    audit_id uuid NOT NULL DEFAULT sales.uuidv7(),
+    company_id uuid NOT NULL DEFAULT sales.current_company_id(),
+    user_id uuid,
+    table_name varchar(50),
+    record_id uuid,
+    action sales.audit_action NOT NULL,
+    old_values jsonb,
+    new_values jsonb,
+    ip_address varchar(45),
+    user_agent text,
+    gdpr_basis varchar(50),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (audit_id, created_at)
+) PARTITION BY RANGE (created_at);
+CREATE TABLE sales.audit_logs_default PARTITION OF sales.audit_logs DEFAULT;
+CREATE INDEX idx_audit_logs_company_created ON sales.audit_logs (company_id, created_at DESC);
+COMMENT ON TABLE sales.audit_logs IS 'Every change, login, logout and export; append-only; partitioned by month of created_at';
+COMMENT ON TABLE sales.audit_logs_default IS 'Audit rows of no other partition; maintain() moves them';
+COMMENT ON COLUMN sales.audit_logs.audit_id IS 'Key of the audit row, with created_at';
+COMMENT ON COLUMN sales.audit_logs.company_id IS 'Tenant';
+COMMENT ON COLUMN sales.audit_logs.user_id IS 'User who did it; null: the system';
+COMMENT ON COLUMN sales.audit_logs.table_name IS 'Table that was changed';
+COMMENT ON COLUMN sales.audit_logs.record_id IS 'Key of the row that was changed';
+COMMENT ON COLUMN sales.audit_logs.action IS 'create, update, delete, export, login or logout';
+COMMENT ON COLUMN sales.audit_logs.old_values IS 'Values before; of an update, only the changed columns; never a secret';
+COMMENT ON COLUMN sales.audit_logs.new_values IS 'Values after; of an update, only the changed columns; never a secret';
+COMMENT ON COLUMN sales.audit_logs.ip_address IS 'Address of the client';
+COMMENT ON COLUMN sales.audit_logs.user_agent IS 'Program of the client';
+COMMENT ON COLUMN sales.audit_logs.gdpr_basis IS 'Legal basis under the GDPR';
+COMMENT ON COLUMN sales.audit_logs.created_at IS 'When it was done';
+
+CALL sales_internal.protect_table('audit_logs', 'audit_id', commands => '{select}', audited => false);
+

@@ -1,0 +1,32 @@
+-- Keys of outside services.
+
+CREATE TABLE sales.api_keys (
+    api_key_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
+    company_id uuid NOT NULL DEFAULT sales.current_company_id()
+        REFERENCES sales.companies ON DELETE CASCADE,
+    service_name varchar(50) NOT NULL,
+    key_value text NOT NULL,
+    usage_limit_monthly integer CHECK (usage_limit_monthly >= 0),
+    usage_current_month integer NOT NULL DEFAULT 0 CHECK (usage_current_month >= 0),
+    cost_per_request decimal(6,4) NOT NULL DEFAULT 0 CHECK (cost_per_request >= 0),
+    is_active boolean NOT NULL DEFAULT true,
+    expires_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (company_id, api_key_id),
+    CONSTRAINT chk_usage CHECK (usage_current_month <= usage_limit_monthly)
+);
+CREATE INDEX api_keys_service_idx ON sales.api_keys (company_id, service_name);
+COMMENT ON TABLE sales.api_keys IS 'Keys of a company for outside services, with their monthly budgets';
+COMMENT ON COLUMN sales.api_keys.api_key_id IS 'Key of the row';
+COMMENT ON COLUMN sales.api_keys.company_id IS 'Tenant';
+COMMENT ON COLUMN sales.api_keys.service_name IS 'Provider, such as openai or hunter';
+COMMENT ON COLUMN sales.api_keys.key_value IS 'The secret; plain text written here is stored encrypted, and no application can read it';
+COMMENT ON COLUMN sales.api_keys.usage_limit_monthly IS 'Most calls in a month; null: unlimited';
+COMMENT ON COLUMN sales.api_keys.usage_current_month IS 'Calls of this month, reserved ones included';
+COMMENT ON COLUMN sales.api_keys.cost_per_request IS 'Cost of one call in the setting billing.currency';
+COMMENT ON COLUMN sales.api_keys.is_active IS 'Is the key used?';
+COMMENT ON COLUMN sales.api_keys.expires_at IS 'When the key ends';
+COMMENT ON COLUMN sales.api_keys.created_at IS 'When the key was stored';
+
+CALL sales_internal.protect_table('api_keys', 'api_key_id', hidden => '{key_value}');
+
