@@ -46,3 +46,20 @@ $(OBJS): $(SRC_HEADERS)
 
 $(SQL_JOINED): $(SQL_PARTS) sql/parts.mk sales_assistant.control
 	cat $(SQL_PARTS) > $@.tmp && mv $@.tmp $@
+
+# --- the two commands ---
+
+.PHONY: test demo demo-stop bench
+
+test:
+	@scripts/test.sh
+
+# CSV=path imports the user's own file instead of the one shipped.
+demo:
+	@demo/demo.sh start $(CSV)
+
+demo-stop:
+	@demo/demo.sh stop
+
+bench:
+	@test/bench/run.sh

@@ -8,7 +8,8 @@ COMMENT ON TYPE sales.funnel_stage IS 'Stages on the way from prospect to client
 CREATE TABLE sales.conversion_funnel (
     funnel_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
     prospect_id uuid NOT NULL,
-    company_id uuid NOT NULL DEFAULT sales.current_company_id(),
+    company_id uuid NOT NULL DEFAULT sales.current_company_id()
+        REFERENCES sales.companies ON DELETE CASCADE,
     stage sales.funnel_stage NOT NULL,
     stage_entered_at timestamptz NOT NULL DEFAULT now(),
     stage_duration_hours integer CHECK (stage_duration_hours >= 0),

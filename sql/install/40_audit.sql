@@ -5,7 +5,8 @@ COMMENT ON TYPE sales.audit_action IS 'What was done';
 
 CREATE TABLE sales.audit_logs (
     audit_id uuid NOT NULL DEFAULT sales.uuidv7(),
-    company_id uuid NOT NULL DEFAULT sales.current_company_id(),
+    company_id uuid NOT NULL DEFAULT sales.current_company_id()
+        REFERENCES sales.companies ON DELETE CASCADE,
     user_id uuid,
     table_name varchar(50),
     record_id uuid,
@@ -16,7 +17,9 @@ CREATE TABLE sales.audit_logs (
     user_agent text,
     gdpr_basis varchar(50),
     created_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (audit_id, created_at)
+    PRIMARY KEY (audit_id, created_at),
+    -- Who has acted stays: deactivate users rather than delete them.
+    FOREIGN KEY (company_id, user_id) REFERENCES sales.users (company_id, user_id)
 ) PARTITION BY RANGE (created_at);
 CREATE TABLE sales.audit_logs_default PARTITION OF sales.audit_logs DEFAULT;
 CREATE INDEX idx_audit_logs_company_created ON sales.audit_logs (company_id, created_at DESC);
