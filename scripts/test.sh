@@ -53,7 +53,7 @@ build all
 build install
 
 # --- a cluster for regress and isolation tests ---
-as_user "$bin/initdb" -D "$scratch/data" -U "$user" -A trust -E UTF8 --locale=C.UTF-8 -N >/dev/null
+as_user "$bin/initdb" -D "$scratch/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N >/dev/null
 cat >>"$scratch/data/postgresql.conf" <<CONF
 listen_addresses = ''
 unix_socket_directories = '$scratch/sock'
@@ -83,7 +83,7 @@ check() { # NAME LOG: runs the rest, counts "ok" and "FAILED" lines of pg_regres
     fi
     passed=$((passed + ok)) failed=$((failed + bad))
 }
-regress_env=(env PGHOST="$scratch/sock" PGPORT=$port PGUSER="$user" SHARED_DATA="$SHARED_DATA")
+regress_env=(env PGHOST="$scratch/sock" PGPORT=$port PGUSER=postgres SHARED_DATA="$SHARED_DATA")
 
 if wants lint; then
     echo "== lint"

@@ -8,9 +8,11 @@
  */
 #include "postgres.h"
 
+#include "audit/audit.h"
 #include "core/guc.h"
 #include "fmgr.h"
 #include "tenancy/context.h"
+#include "tenancy/throttle.h"
 
 PG_MODULE_MAGIC;
 
@@ -21,5 +23,7 @@ _PG_init(void)
 {
 	guc_init();
 	context_init();
+	throttle_init();
+	audit_init();
 	guc_reserve();
 }

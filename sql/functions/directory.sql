@@ -27,14 +27,106 @@ BEGIN
            "enrichments": ["create", "update"]}', true),
         (sales.uuidv7(), new_company, 'viewer', 'Reads only', '{"*": ["read"]}', true);
     IF admin_email IS NOT NULL THEN
-        INSERT INTO sales.users (company_id, email, role_id, language)
-        VALUES (new_company, lower(admin_email), admin_role, create_company.language);
+        INSERT INTO sales.users (company_id, email, role_id, language, password_hash)
+        VALUES (new_company, lower(admin_email), admin_role, create_company.language,
+                sales_internal.hash_password(admin_password));
     END IF;
     RETURN new_company;
+EXCEPTION
+    WHEN unique_violation THEN
+        RAISE unique_violation USING
+            MESSAGE = format('a company with the domain "%s" is there already', lower(create_company.domain)),
+            HINT = 'Each company has a domain of its own.';
+    WHEN invalid_text_representation OR check_violation THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('cannot make the company: %s', SQLERRM),
+            HINT = 'Plan: starter, business or enterprise; language: fr, en, it, es or de; timezone: an IANA name such as Europe/Paris; domain: lower case, such as company.com.';
 END
 $$;
 COMMENT ON FUNCTION sales.create_company(text, text, text, text, text, text, text) IS
     'Makes a company with the roles admin, manager, seller and viewer and its first user';
 REVOKE ALL ON FUNCTION sales.create_company(text, text, text, text, text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.create_company(text, text, text, text, text, text, text) TO sales_admin;
+
+CREATE OR REPLACE FUNCTION sales_internal.hash_password(password text) RETURNS text
+    AS 'MODULE_PATHNAME', 'sales_hash_password'
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION sales_internal.hash_password(text) IS 'A new yescrypt hash';
+REVOKE ALL ON FUNCTION sales_internal.hash_password(text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales.setting(key text) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF strpos(key, '.') = 0 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('"%s" is no key of a setting', key),
+            HINT = 'Write it as category.key_name, such as billing.currency.';
+    END IF;
+    RETURN sales_internal.setting_of(sales.current_company_id(), key);
+END
+$$;
+COMMENT ON FUNCTION sales.setting(text) IS
+    'Value of the setting category.key_name: the company''s, else the platform''s, else built in; null for encrypted ones';
+REVOKE ALL ON FUNCTION sales.setting(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.setting(text) TO sales_app, sales_bi, sales_admin;
+
+CREATE OR REPLACE FUNCTION sales.delete_company(company_id uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    bound record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM sales.companies c WHERE c.company_id = delete_company.company_id) THEN
+        RAISE no_data_found USING MESSAGE = format('there is no company %s', company_id);
+    END IF;
+    FOR bound IN SELECT role_name FROM sales_internal.bound_roles b
+                 WHERE b.company_id = delete_company.company_id
+    LOOP
+        IF to_regrole(quote_ident(bound.role_name)) IS NOT NULL THEN
+            PERFORM sales.unbind_role(quote_ident(bound.role_name)::regrole);
+        END IF;
+    END LOOP;
+    PERFORM sales_internal.audit_open_door();
+    PERFORM sales_internal.delete_company_rows(company_id);
+    RAISE LOG 'sales_assistant: company % was removed by %', company_id, session_user;
+END
+$$;
+COMMENT ON FUNCTION sales.delete_company(uuid) IS
+    'Removes a company and all its rows, and ends the sessions of roles bound to it';
+REVOKE ALL ON FUNCTION sales.delete_company(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.delete_company(uuid) TO sales_admin;
+
+-- Children before parents; the foreign keys say which is which.
+CREATE OR REPLACE FUNCTION sales_internal.delete_company_rows(company uuid) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    target regclass;
+BEGIN
+    FOR target IN
+        WITH RECURSIVE depth (oid, level) AS (
+            SELECT c.oid, 0 FROM pg_class c
+            WHERE c.relnamespace IN ('sales'::regnamespace, 'sales_internal'::regnamespace)
+              AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+            UNION
+            SELECT f.conrelid, d.level + 1
+            FROM depth d JOIN pg_constraint f ON f.confrelid = d.oid AND f.contype = 'f'
+            JOIN pg_class k ON k.oid = f.conrelid AND NOT k.relispartition
+            WHERE f.conrelid <> f.confrelid AND d.level < 20)
+        SELECT d.oid FROM depth d
+        WHERE EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = d.oid AND a.attname = 'company_id'
+                      AND NOT a.attisdropped)
+        GROUP BY d.oid ORDER BY max(d.level) DESC, d.oid::regclass::text
+    LOOP
+        EXECUTE format('DELETE FROM %s WHERE company_id = $1', target) USING company;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.delete_company_rows(uuid) IS
+    'Deletes every row of a company, children before parents';
+REVOKE ALL ON FUNCTION sales_internal.delete_company_rows(uuid) FROM PUBLIC;
 

@@ -120,3 +120,86 @@ CALL sales_internal.protect_table('roles', 'role_id');
 CALL sales_internal.protect_table('users', 'user_id', hidden => '{password_hash}');
 CALL sales_internal.protect_table('system_settings', 'setting_id');
 
+-- Sessions that login() has opened, and roles that bind_role() has bound.
+CREATE TABLE sales_internal.sessions (
+    session_id uuid PRIMARY KEY,
+    company_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    revoked_at timestamptz,
+    ip_address inet,
+    user_agent text,
+    FOREIGN KEY (company_id, user_id) REFERENCES sales.users (company_id, user_id) ON DELETE CASCADE
+);
+CREATE INDEX sessions_user_idx ON sales_internal.sessions (company_id, user_id);
+CREATE INDEX sessions_expires_idx ON sales_internal.sessions (expires_at);
+COMMENT ON TABLE sales_internal.sessions IS
+    'Sessions opened by login(); not dumped: a restored database asks its users to log in again';
+
+CREATE TABLE sales_internal.bound_roles (
+    role_name name PRIMARY KEY,
+    company_id uuid NOT NULL REFERENCES sales.companies ON DELETE CASCADE,
+    user_id uuid,
+    bound_at timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (company_id, user_id) REFERENCES sales.users (company_id, user_id) ON DELETE CASCADE
+);
+COMMENT ON TABLE sales_internal.bound_roles IS
+    'Roles bound to a company by bind_role(); not dumped: the signed setting belongs to this cluster''s key';
+
+-- A user who is deactivated and a company that ends lose their sessions.
+CREATE FUNCTION sales_internal.revoke_sessions() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'users' THEN
+        UPDATE sales_internal.sessions SET revoked_at = sales_internal.now()
+        WHERE company_id = NEW.company_id AND user_id = NEW.user_id AND revoked_at IS NULL;
+    ELSE
+        UPDATE sales_internal.sessions SET revoked_at = sales_internal.now()
+        WHERE company_id = NEW.company_id AND revoked_at IS NULL;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.revoke_sessions() IS
+    'Trigger: ends the sessions of a user who was deactivated and of a company that was suspended or cancelled';
+REVOKE ALL ON FUNCTION sales_internal.revoke_sessions() FROM PUBLIC;
+CREATE TRIGGER revoke_sessions AFTER UPDATE OF is_active, role_id ON sales.users FOR EACH ROW
+    WHEN (NOT NEW.is_active OR NEW.role_id IS DISTINCT FROM OLD.role_id)
+    EXECUTE FUNCTION sales_internal.revoke_sessions();
+CREATE TRIGGER revoke_sessions AFTER UPDATE OF subscription_status ON sales.companies FOR EACH ROW
+    WHEN (NEW.subscription_status <> 'active' AND NEW.subscription_status <> OLD.subscription_status)
+    EXECUTE FUNCTION sales_internal.revoke_sessions();
+
+-- What a setting is when nobody has set it.
+CREATE TABLE sales_internal.setting_defaults (
+    key text PRIMARY KEY,
+    value text,
+    description text NOT NULL
+);
+COMMENT ON TABLE sales_internal.setting_defaults IS 'Built-in defaults of settings; see sales.setting()';
+INSERT INTO sales_internal.setting_defaults VALUES
+    ('billing.currency', 'EUR', 'Currency of deal values, costs and revenue'),
+    ('billing.monthly_cost', '0', 'What the platform costs the company in a month; counts in the ROI'),
+    ('security.session_minutes', '60', 'Life of a session token of login()');
+
+-- The value of category.key_name: the company's, else the platform's, else built in.
+CREATE FUNCTION sales_internal.setting_of(company uuid, key text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        (SELECT s.value FROM sales.system_settings s
+         WHERE s.company_id = company AND s.category = split_part(key, '.', 1)
+           AND s.key_name = substr(key, strpos(key, '.') + 1) AND s.data_type <> 'encrypted'),
+        (SELECT s.value FROM sales.system_settings s
+         WHERE s.company_id IS NULL AND s.category = split_part(key, '.', 1)
+           AND s.key_name = substr(key, strpos(key, '.') + 1) AND s.data_type <> 'encrypted'),
+        (SELECT d.value FROM sales_internal.setting_defaults d WHERE d.key = setting_of.key))
+$$;
+COMMENT ON FUNCTION sales_internal.setting_of(uuid, text) IS
+    'Value of a setting for a company: its own, else the platform''s, else built in';
+REVOKE ALL ON FUNCTION sales_internal.setting_of(uuid, text) FROM PUBLIC;
+

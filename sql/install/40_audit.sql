@@ -40,3 +40,24 @@ COMMENT ON COLUMN sales.audit_logs.created_at IS 'When it was done';
 
 CALL sales_internal.protect_table('audit_logs', 'audit_id', commands => '{select}', audited => false);
 
+CREATE FUNCTION sales_internal.audit_append_only() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'sales_audit_append_only'
+    LANGUAGE C;
+COMMENT ON FUNCTION sales_internal.audit_append_only() IS
+    'Trigger: refuses to change or remove audit rows, whoever asks';
+REVOKE ALL ON FUNCTION sales_internal.audit_append_only() FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.audit_open_door() RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_audit_open_door'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.audit_open_door() IS
+    'Until the transaction ends audit rows can be changed and nothing is audited; for erasure and removal of a company';
+REVOKE ALL ON FUNCTION sales_internal.audit_open_door() FROM PUBLIC;
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON sales.audit_logs
+    FOR EACH ROW EXECUTE FUNCTION sales_internal.audit_append_only();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON sales.audit_logs
+    FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.audit_append_only();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON sales.audit_logs_default
+    FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.audit_append_only();
+

@@ -39,11 +39,13 @@
 
 #define CONTEXT_VERSION "v1"
 #define CONTEXT_PURPOSE "tenant context v1"
-#define CONTEXT_TTL_SECONDS 3600
 #define MAC_SIZE 32
 
 static char *guc_context = NULL;
 static const TenantContext *current = NULL;
+
+/* True while context_bind() stores another role's context. */
+static bool binding = false;
 
 /* The company that this transaction has acted for, so that it keeps to it. */
 static LocalTransactionId seen_lxid = InvalidLocalTransactionId;
@@ -206,9 +208,6 @@ is_for_this_session(json_t *payload)
 	const char *my_role;
 	const char *my_database;
 
-	/* A parallel worker takes over the leader's value, which was checked. */
-	if (InitializingParallelWorker)
-		return true;
 	if (!IsTransactionState())
 		return false;
 	my_role = login_role();
@@ -225,6 +224,30 @@ refuse(const char *detail)
 	GUC_check_errdetail("%s", detail);
 	GUC_check_errhint("Set it with sales.use_session() or sales.set_tenant().");
 	return false;
+}
+
+/*
+ * Why a well-formed, signed context may not be used here and now; null if it
+ * may.  (A parallel worker takes over its leader's value, which was checked.)
+ *
+ * A context that never expires belongs to a bound role and is good only as the
+ * role's own setting for this database, which reaches us with a source of its
+ * own: a copy kept by hand is worth nothing, and the role cannot store it
+ * again, as ALTER ROLE tests the value first.
+ */
+static const char *
+context_problem(const TenantContext *context, json_t *payload, GucSource source)
+{
+	if (!is_for_this_session(payload))
+		return "It was made for another role or database.";
+	if (context->expires_at == DT_NOEND && source != PGC_S_DATABASE_USER)
+		return "It is good only as the setting that sales.bind_role() stored.";
+	if (context->expires_at < clock_instant())
+		return "It has expired.";
+	if (IsTransactionState() && MyProc != NULL && seen_lxid == COMPAT_MY_LXID &&
+		memcmp(&seen_company, &context->company_id, UUID_LEN) != 0)
+		return "This transaction has acted for another company already.";
+	return NULL;
 }
 
 static bool
@@ -280,13 +303,8 @@ context_check_hook(char **newval, void **extra, GucSource source)
 	memset(context, 0, size);
 	if (!context_fill(context, payload))
 		problem = "It is not of a known form.";
-	else if (!is_for_this_session(payload))
-		problem = "It was made for another role or database.";
-	else if (!InitializingParallelWorker && context->expires_at < clock_instant())
-		problem = "It has expired.";
-	else if (IsTransactionState() && MyProc != NULL && seen_lxid == COMPAT_MY_LXID &&
-			 memcmp(&seen_company, &context->company_id, UUID_LEN) != 0)
-		problem = "This transaction has acted for another company already.";
+	else if (!InitializingParallelWorker && !(binding && source == PGC_S_TEST))
+		problem = context_problem(context, payload, source);
 	json_decref(payload);
 	if (problem != NULL)
 	{
@@ -477,12 +495,15 @@ context_sign(json_t *payload)
 	return value;
 }
 
-void
-context_enter(const pg_uuid_t *company_id, const pg_uuid_t *user_id, bool is_local)
+char *
+context_make(const ContextRequest *request)
 {
-	SpiArg		args[2] = {SPI_ARG_UUID(company_id), SPI_ARG_UUID(user_id)};
+	SpiArg		args[2] = {SPI_ARG_UUID(request->company_id), SPI_ARG_UUID(request->user_id)};
+	const pg_uuid_t *user_id = request->user_id;
 	json_t	   *payload;
+	json_t	   *expiry;
 	const char *permissions;
+	MemoryContext caller = CurrentMemoryContext;
 	char	   *value;
 
 	SPI_connect();
@@ -496,51 +517,73 @@ context_enter(const pg_uuid_t *company_id, const pg_uuid_t *user_id, bool is_loc
 						 "WHERE c.company_id = $1",
 						 true, 1, 2, args) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("there is no company %s", uuid_text(company_id))));
-	if (user_id != NULL &&
-		(spi_text(0, 2) == NULL || strcmp(spi_text(0, 2), "true") != 0))
+						errmsg("there is no company %s", uuid_text(request->company_id))));
+	if (user_id != NULL && (spi_text(0, 2) == NULL || strcmp(spi_text(0, 2), "true") != 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("user %s is not an active user of this company",
 						uuid_text(user_id))));
 
-	/* Without a user the gateway itself acts, with all permissions. */
 	permissions = user_id != NULL
 		? spi_text(0, 3)
 		: "{\"*\": [\"read\", \"create\", \"update\", \"delete\", \"approve\", "
 		"\"export\", \"manage\"]}";
-	payload = json_pack("{s:s, s:s?, s:s, s:s, s:s, s:I, s:o}",
-						"c", uuid_text(company_id),
+	expiry = request->expires_at == DT_NOEND
+		? json_null()
+		: json_integer(timestamptz_to_time_t(request->expires_at));
+	payload = json_pack("{s:s, s:s?, s:s, s:s, s:s, s:o, s:s?, s:s?, s:o}",
+						"c", uuid_text(request->company_id),
 						"u", user_id ? uuid_text(user_id) : NULL,
 						"s", spi_text(0, 1),
-						"r", login_role(),
+						"r", request->role ? request->role : login_role(),
 						"d", get_database_name(MyDatabaseId),
-						"e", (json_int_t) (timestamptz_to_time_t(clock_instant()) +
-										   CONTEXT_TTL_SECONDS),
+						"e", expiry,
+						"i", request->ip,
+						"a", request->user_agent,
 						"p", permission_masks(permissions));
-	SPI_finish();
 	if (payload == NULL)
 		elog(ERROR, "could not build the tenant context");
 	value = context_sign(payload);
 	json_decref(payload);
-	(void) set_config_option("sales_assistant.context", value, PGC_USERSET,
+	value = MemoryContextStrdup(caller, value);
+	SPI_finish();
+	return value;
+}
+
+void
+context_enter(const ContextRequest *request, bool is_local)
+{
+	(void) set_config_option("sales_assistant.context", context_make(request), PGC_USERSET,
 							 PGC_S_SESSION,
 							 is_local ? GUC_ACTION_LOCAL : GUC_ACTION_SET, true, 0,
 							 false);
 }
 
-PG_FUNCTION_INFO_V1(sales_set_tenant);
-
-/* sales.set_tenant(company_id uuid, user_id uuid, is_local boolean) */
-Datum
-sales_set_tenant(PG_FUNCTION_ARGS)
+void
+context_bind(const char *role, const char *context)
 {
-	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("company_id must not be null")));
-	context_enter(PG_GETARG_UUID_P(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1),
-				  PG_ARGISNULL(2) ? true : PG_GETARG_BOOL(2));
-	PG_RETURN_VOID();
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "ALTER ROLE %s IN DATABASE %s ", quote_identifier(role),
+					 quote_identifier(get_database_name(MyDatabaseId)));
+	if (context == NULL)
+		appendStringInfoString(&sql, "RESET sales_assistant.context");
+	else
+		appendStringInfo(&sql, "SET sales_assistant.context = %s",
+						 quote_literal_cstr(context));
+	binding = true;
+	PG_TRY();
+	{
+		SPI_connect();
+		spi_run_as_owner(sql.data, false, 0, 0, NULL);
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		binding = false;
+	}
+	PG_END_TRY();
 }
 
 PG_FUNCTION_INFO_V1(sales_require);

@@ -58,9 +58,28 @@ extern int	context_permissions(const char *table);
 /* Error with a hint unless the context allows the action. */
 extern void context_require(const char *table, Permission action);
 
-/* Reads companies, users and roles, signs, and sets the context. */
-extern void context_enter(const pg_uuid_t *company_id, const pg_uuid_t *user_id,
-						  bool is_local);
+/* What context_make() signs. */
+typedef struct ContextRequest
+{
+	const pg_uuid_t *company_id;
+	const pg_uuid_t *user_id;	/* null: the gateway itself, all permissions */
+	const char *role;			/* login role; null: that of this session */
+	TimestampTz expires_at;		/* DT_NOEND: never, for a bound role */
+	const char *ip;				/* null if unknown */
+	const char *user_agent;		/* null if unknown */
+} ContextRequest;
+
+/*
+ * Reads companies, users and roles and returns a signed context, palloc'd.
+ * Throws where the company or the active user is not there.
+ */
+extern char *context_make(const ContextRequest *request);
+
+/* Makes a context for this session and sets it. */
+extern void context_enter(const ContextRequest *request, bool is_local);
+
+/* Stores a context in a role's settings for this database; null removes it. */
+extern void context_bind(const char *role, const char *context);
 
 extern void context_init(void);
 

@@ -1,0 +1,364 @@
+/*
+ * session.c
+ *		Entering a tenant: login, use_session, set_tenant, bind_role, logout.
+ *
+ * login() checks a password and hands out a token; the token's session stands
+ * in sales_internal.sessions, where logout, deactivation and suspension end
+ * it.  use_session() looks there each time, so a token that was revoked opens
+ * nothing.  The SQL functions are SECURITY DEFINER with a pinned search_path.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "core/clock.h"
+#include "core/spi.h"
+#include "core/uuid.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "tenancy/context.h"
+#include "tenancy/password.h"
+#include "tenancy/throttle.h"
+#include "tenancy/token.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#define GATEWAY_SECONDS 3600	/* life of a context of set_tenant() */
+
+PG_FUNCTION_INFO_V1(sales_login);
+PG_FUNCTION_INFO_V1(sales_set_password);
+PG_FUNCTION_INFO_V1(sales_use_session);
+PG_FUNCTION_INFO_V1(sales_set_tenant);
+PG_FUNCTION_INFO_V1(sales_bind_role);
+PG_FUNCTION_INFO_V1(sales_unbind_role);
+PG_FUNCTION_INFO_V1(sales_logout);
+PG_FUNCTION_INFO_V1(sales_hash_password);
+
+static void
+require_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("%s must not be null", name)));
+}
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+static TimestampTz
+in_seconds(int64 seconds)
+{
+	return clock_instant() + seconds * USECS_PER_SEC;
+}
+
+/* --- login --- */
+
+/*
+ * sales.login(domain, email, password, ip inet, user_agent) → text, a JWT.
+ * One message for every reason, so that it tells nobody which users exist.
+ */
+Datum
+sales_login(PG_FUNCTION_ARGS)
+{
+	char	   *domain;
+	char	   *email;
+	char	   *password;
+	char	   *account;
+	char	   *hash = NULL;
+	int			wait;
+	bool		isnull;
+	bool		known;
+	Token		token;
+	SpiArg		args[7];
+	char	   *jwt;
+
+	require_argument(fcinfo, 0, "domain");
+	require_argument(fcinfo, 1, "email");
+	require_argument(fcinfo, 2, "password");
+	domain = text_argument(fcinfo, 0);
+	email = text_argument(fcinfo, 1);
+	password = text_argument(fcinfo, 2);
+
+	account = psprintf("%s/%s", domain, email);
+	for (char *c = account; *c; c++)
+		*c = pg_ascii_tolower((unsigned char) *c);
+	wait = throttle_wait(account);
+	if (wait > 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+						errmsg("too many wrong passwords for this account"),
+						errhint("Try again in %d seconds.", wait)));
+
+	SPI_connect();
+	args[0] = SPI_ARG_TEXT(domain);
+	args[1] = SPI_ARG_TEXT(email);
+	known = spi_run_as_owner(
+		"SELECT u.company_id, u.user_id, u.password_hash, "
+		"       coalesce((sales_internal.setting_of(u.company_id, 'security.session_minutes'))::int, 60) "
+		"FROM sales.companies c JOIN sales.users u ON u.company_id = c.company_id "
+		"WHERE c.domain = lower($1) AND lower(u.email) = lower($2) AND u.is_active "
+		"  AND c.subscription_status <> 'cancelled'",
+		true, 1, 2, args) > 0;
+	if (known)
+	{
+		token.company_id = *DatumGetUUIDP(spi_datum(0, 1, &isnull));
+		token.user_id = *DatumGetUUIDP(spi_datum(0, 2, &isnull));
+		hash = spi_text(0, 3);
+		token.expires_at = timestamptz_to_time_t(
+			in_seconds(60 * (int64) DatumGetInt32(spi_datum(0, 4, &isnull))));
+	}
+	if (!password_verify(password, hash))
+	{
+		throttle_failed(account);
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PASSWORD),
+						errmsg("unknown domain, user or wrong password"),
+						errhint("Domain is the company's, such as company.com; see sales.companies.domain.")));
+	}
+	throttle_succeeded(account);
+
+	token.session_id = *uuid_v7();
+	args[0] = SPI_ARG_UUID(&token.session_id);
+	args[1] = SPI_ARG_UUID(&token.company_id);
+	args[2] = SPI_ARG_UUID(&token.user_id);
+	args[3] = SPI_ARG(TIMESTAMPTZOID,
+					  TimestampTzGetDatum(time_t_to_timestamptz(token.expires_at)));
+	args[4] = PG_ARGISNULL(3) ? SPI_ARG_NULL(INETOID) : SPI_ARG(INETOID, PG_GETARG_DATUM(3));
+	args[5] = SPI_ARG_TEXT(text_argument(fcinfo, 4));
+	args[6] = SPI_ARG(TIMESTAMPTZOID, TimestampTzGetDatum(clock_now()));
+	spi_run_as_owner("WITH session AS ("
+					 "  INSERT INTO sales_internal.sessions "
+					 "    (session_id, company_id, user_id, expires_at, ip_address, user_agent, created_at) "
+					 "  VALUES ($1, $2, $3, $4, coalesce($5, inet_client_addr()), left($6, 255), $7)), "
+					 "seen AS (UPDATE sales.users SET last_login = $7 "
+					 "  WHERE company_id = $2 AND user_id = $3) "
+					 "INSERT INTO sales.audit_logs "
+					 "  (company_id, user_id, table_name, record_id, action, ip_address, user_agent) "
+					 "VALUES ($2, $3, 'users', $3, 'login', host(coalesce($5, inet_client_addr())), $6)",
+					 false, 0, 7, args);
+	SPI_finish();
+
+	jwt = token_sign(&token);
+	PG_RETURN_TEXT_P(cstring_to_text(jwt));
+}
+
+/* sales.set_password(user_id uuid, password text) */
+Datum
+sales_set_password(PG_FUNCTION_ARGS)
+{
+	const TenantContext *context;
+	const pg_uuid_t *company = NULL;
+	pg_uuid_t  *user;
+	SpiArg		args[3];
+
+	require_argument(fcinfo, 0, "user_id");
+	require_argument(fcinfo, 1, "password");
+	user = PG_GETARG_UUID_P(0);
+	context = context_current();
+	/* Oneself, who may manage users, or the DBA without a context. */
+	if (context != NULL || !superuser_arg(GetSessionUserId()))
+	{
+		company = context_company_or_fail();
+		if (!context->has_user || memcmp(&context->user_id, user, UUID_LEN) != 0)
+			context_require("users", PERMISSION_MANAGE);
+	}
+
+	args[0] = SPI_ARG_UUID(user);
+	args[1] = SPI_ARG_TEXT(password_hash(text_argument(fcinfo, 1)));
+	args[2] = SPI_ARG_UUID(company);
+	SPI_connect();
+	if (spi_run_as_owner("UPDATE sales.users SET password_hash = $2 "
+						 "WHERE user_id = $1 AND company_id = coalesce($3, company_id)",
+						 false, 0, 3, args) == 0)
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("there is no user %s in this company", uuid_text(user))));
+	/* Whoever knew the old password is out. */
+	spi_run_as_owner("UPDATE sales_internal.sessions SET revoked_at = sales_internal.now() "
+					 "WHERE user_id = $1 AND revoked_at IS NULL", false, 0, 1, args);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* --- entering --- */
+
+/* sales.use_session(token text, is_local boolean) → uuid, the company */
+Datum
+sales_use_session(PG_FUNCTION_ARGS)
+{
+	Token		token;
+	SpiArg		args[2];
+	ContextRequest request = {0};
+	MemoryContext caller = CurrentMemoryContext;
+	bool		is_local = PG_ARGISNULL(1) ? true : PG_GETARG_BOOL(1);
+	pg_uuid_t  *company;
+
+	require_argument(fcinfo, 0, "token");
+	if (!token_verify(text_argument(fcinfo, 0), &token))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+						errmsg("invalid session token"),
+						errhint("Get one from sales.login().")));
+	if (time_t_to_timestamptz(token.expires_at) < clock_instant())
+		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+						errmsg("session token has expired"),
+						errhint("Get a new one from sales.login().")));
+	if (is_local && !IsTransactionBlock())
+		ereport(WARNING,
+				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
+				 errmsg("the tenant is set for this statement alone"),
+				 errhint("Call use_session(token) after BEGIN, or use_session(token, false) to set it for the session.")));
+
+	args[0] = SPI_ARG_UUID(&token.session_id);
+	args[1] = SPI_ARG_UUID(&token.user_id);
+	SPI_connect();
+	if (spi_run_as_owner("SELECT host(ip_address), user_agent FROM sales_internal.sessions s "
+						 "JOIN sales.companies c ON c.company_id = s.company_id "
+						 "WHERE s.session_id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL "
+						 "  AND c.subscription_status <> 'cancelled'",
+						 false, 1, 2, args) == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+						errmsg("session has ended"),
+						errhint("Get a new token from sales.login().")));
+	if (spi_text(0, 1) != NULL)
+		request.ip = MemoryContextStrdup(caller, spi_text(0, 1));
+	if (spi_text(0, 2) != NULL)
+		request.user_agent = MemoryContextStrdup(caller, spi_text(0, 2));
+	SPI_finish();
+
+	request.company_id = &token.company_id;
+	request.user_id = &token.user_id;
+	request.expires_at = time_t_to_timestamptz(token.expires_at);
+	context_enter(&request, is_local);
+
+	company = palloc(sizeof(pg_uuid_t));
+	*company = token.company_id;
+	PG_RETURN_UUID_P(company);
+}
+
+/* sales.set_tenant(company_id uuid, user_id uuid, is_local boolean) */
+Datum
+sales_set_tenant(PG_FUNCTION_ARGS)
+{
+	ContextRequest request = {0};
+
+	require_argument(fcinfo, 0, "company_id");
+	request.company_id = PG_GETARG_UUID_P(0);
+	request.user_id = PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1);
+	request.expires_at = in_seconds(GATEWAY_SECONDS);
+	context_enter(&request, PG_ARGISNULL(2) ? true : PG_GETARG_BOOL(2));
+	PG_RETURN_VOID();
+}
+
+/* --- bound roles --- */
+
+/* Superusers skip row security, so a tenant of theirs would mean nothing. */
+static char *
+bindable_role(Oid role)
+{
+	char	   *name = GetUserNameFromId(role, false);
+
+	if (superuser_arg(role))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("role \"%s\" is a superuser and cannot be bound to a company", name),
+						errhint("Make a login for the tool and GRANT sales_bi or sales_app to it.")));
+	return name;
+}
+
+static void
+end_sessions_of(Oid role)
+{
+	SpiArg		args[1] = {SPI_ARG(OIDOID, ObjectIdGetDatum(role))};
+
+	SPI_connect();
+	spi_run_as_owner("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+					 "WHERE usesysid = $1 AND pid <> pg_backend_pid() "
+					 "  AND datname = current_database()",
+					 false, 0, 1, args);
+	SPI_finish();
+}
+
+/* sales.bind_role(role regrole, company_id uuid, user_id uuid) */
+Datum
+sales_bind_role(PG_FUNCTION_ARGS)
+{
+	ContextRequest request = {0};
+	Oid			role;
+	SpiArg		args[3];
+
+	require_argument(fcinfo, 0, "role");
+	require_argument(fcinfo, 1, "company_id");
+	role = PG_GETARG_OID(0);
+	request.role = bindable_role(role);
+	request.company_id = PG_GETARG_UUID_P(1);
+	request.user_id = PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2);
+	request.expires_at = DT_NOEND;
+	context_bind(request.role, context_make(&request));
+
+	args[0] = SPI_ARG_TEXT(request.role);
+	args[1] = SPI_ARG_UUID(request.company_id);
+	args[2] = SPI_ARG_UUID(request.user_id);
+	SPI_connect();
+	spi_run_as_owner("INSERT INTO sales_internal.bound_roles (role_name, company_id, user_id) "
+					 "VALUES ($1, $2, $3) ON CONFLICT (role_name) DO UPDATE "
+					 "SET company_id = $2, user_id = $3, bound_at = now()",
+					 false, 0, 3, args);
+	SPI_finish();
+	end_sessions_of(role);
+	PG_RETURN_VOID();
+}
+
+/* sales.unbind_role(role regrole) */
+Datum
+sales_unbind_role(PG_FUNCTION_ARGS)
+{
+	SpiArg		args[1];
+	Oid			role;
+	char	   *name;
+
+	require_argument(fcinfo, 0, "role");
+	role = PG_GETARG_OID(0);
+	name = GetUserNameFromId(role, false);
+	context_bind(name, NULL);
+	args[0] = SPI_ARG_TEXT(name);
+	SPI_connect();
+	spi_run_as_owner("DELETE FROM sales_internal.bound_roles WHERE role_name = $1", false, 0, 1,
+					 args);
+	SPI_finish();
+	end_sessions_of(role);
+	PG_RETURN_VOID();
+}
+
+/* --- leaving --- */
+
+/* sales.logout(): ends all sessions of this token's user that this context came from. */
+Datum
+sales_logout(PG_FUNCTION_ARGS)
+{
+	const TenantContext *context = context_current();
+	SpiArg		args[2];
+
+	(void) context_company_or_fail();
+	args[0] = SPI_ARG_UUID(&context->company_id);
+	args[1] = SPI_ARG_UUID(context->has_user ? &context->user_id : NULL);
+	SPI_connect();
+	spi_run_as_owner("WITH ended AS ("
+					 "  UPDATE sales_internal.sessions SET revoked_at = sales_internal.now() "
+					 "  WHERE company_id = $1 AND user_id = $2 AND revoked_at IS NULL) "
+					 "INSERT INTO sales.audit_logs (company_id, user_id, table_name, record_id, action) "
+					 "VALUES ($1, $2, 'users', $2, 'logout')",
+					 false, 0, 2, args);
+	SPI_finish();
+	(void) set_config_option("sales_assistant.context", "", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SET, true, 0, false);
+	PG_RETURN_VOID();
+}
+
+/* sales_internal.hash_password(password text) → text */
+Datum
+sales_hash_password(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(password_hash(text_to_cstring(PG_GETARG_TEXT_PP(0)))));
+}

@@ -1,0 +1,176 @@
+/*
+ * throttle.c
+ *		Counts wrong passwords, so that guessing is slow.
+ *
+ * A failed login raises an error, which rolls back what a table would have
+ * kept: so the counts stand in shared memory when the library is preloaded,
+ * and in the backend alone (with a pause at each failure) when it is not.
+ * After five failures an account waits 2, 4, 8 ... at most 900 seconds between
+ * guesses.  The table has a fixed size; a new account takes the place of the
+ * one that failed longest ago among the eight slots that its hash allows.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "core/clock.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "tenancy/throttle.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define THROTTLE_SLOTS 4096
+#define THROTTLE_WAYS 8
+#define THROTTLE_FREE_GUESSES 5
+#define THROTTLE_MAX_SECONDS 900
+
+typedef struct ThrottleSlot
+{
+	uint64		account;		/* hash; 0 is empty */
+	int			failures;
+	TimestampTz last;
+} ThrottleSlot;
+
+typedef struct ThrottleState
+{
+	LWLock	   *lock;			/* null without shared memory */
+	ThrottleSlot slots[THROTTLE_SLOTS];
+} ThrottleState;
+
+static ThrottleState *state = NULL;
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static void
+throttle_shmem_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(ThrottleState)));
+	RequestNamedLWLockTranche("sales_assistant_throttle", 1);
+}
+
+static void
+throttle_shmem_startup(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	state = ShmemInitStruct("sales_assistant throttle", sizeof(ThrottleState), &found);
+	if (!found)
+	{
+		memset(state, 0, sizeof(ThrottleState));
+		state->lock = &(GetNamedLWLockTranche("sales_assistant_throttle"))->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+throttle_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = throttle_shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = throttle_shmem_startup;
+}
+
+static void
+throttle_lock(void)
+{
+	if (state == NULL)
+		state = MemoryContextAllocZero(TopMemoryContext, sizeof(ThrottleState));
+	if (state->lock != NULL)
+		LWLockAcquire(state->lock, LW_EXCLUSIVE);
+}
+
+static void
+throttle_unlock(void)
+{
+	if (state->lock != NULL)
+		LWLockRelease(state->lock);
+}
+
+static uint64
+throttle_hash(const char *account)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) account,
+										   strlen(account), MyDatabaseId);
+
+	return hash == 0 ? 1 : hash;
+}
+
+/* The account's slot; with `take`, one of another account if need be. */
+static ThrottleSlot *
+throttle_slot(uint64 account, bool take)
+{
+	ThrottleSlot *oldest = NULL;
+
+	for (int i = 0; i < THROTTLE_WAYS; i++)
+	{
+		ThrottleSlot *slot = &state->slots[(account + i) % THROTTLE_SLOTS];
+
+		if (slot->account == account)
+			return slot;
+		if (oldest == NULL || slot->last < oldest->last)
+			oldest = slot;
+	}
+	if (!take)
+		return NULL;
+	memset(oldest, 0, sizeof(ThrottleSlot));
+	oldest->account = account;
+	return oldest;
+}
+
+int
+throttle_wait(const char *account)
+{
+	TimestampTz now = clock_instant();
+	ThrottleSlot *slot;
+	int64		wait = 0;
+
+	throttle_lock();
+	slot = throttle_slot(throttle_hash(account), false);
+	if (slot != NULL && slot->failures >= THROTTLE_FREE_GUESSES)
+	{
+		int			doublings = Min(slot->failures - THROTTLE_FREE_GUESSES + 1, 10);
+		int64		pause = Min(INT64CONST(1) << doublings, THROTTLE_MAX_SECONDS);
+
+		wait = pause - (now - slot->last) / USECS_PER_SEC;
+	}
+	throttle_unlock();
+	return (int) Max(wait, 0);
+}
+
+void
+throttle_failed(const char *account)
+{
+	ThrottleSlot *slot;
+	bool		shared;
+
+	throttle_lock();
+	slot = throttle_slot(throttle_hash(account), true);
+	slot->failures++;
+	slot->last = clock_instant();
+	shared = state->lock != NULL;
+	throttle_unlock();
+	if (!shared)
+		pg_usleep(300 * 1000L);
+}
+
+void
+throttle_succeeded(const char *account)
+{
+	ThrottleSlot *slot;
+
+	throttle_lock();
+	slot = throttle_slot(throttle_hash(account), false);
+	if (slot != NULL)
+		memset(slot, 0, sizeof(ThrottleSlot));
+	throttle_unlock();
+}
