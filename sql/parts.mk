@@ -24,4 +24,5 @@ SQL_INSTALL = \
 
 SQL_FUNCTIONS = \
     tenancy \
-    directory
+    directory \
+    queue

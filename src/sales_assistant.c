@@ -11,8 +11,12 @@
 #include "audit/audit.h"
 #include "core/guc.h"
 #include "fmgr.h"
+#include "queue/queue.h"
 #include "tenancy/context.h"
 #include "tenancy/throttle.h"
+#include "worker/launcher.h"
+#include "worker/slots.h"
+#include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -25,5 +29,9 @@ _PG_init(void)
 	context_init();
 	throttle_init();
 	audit_init();
+	queue_init();
+	slots_init();
+	worker_init();
+	launcher_init();
 	guc_reserve();
 }

@@ -12,6 +12,8 @@ CREATE TABLE sales.api_keys (
     is_active boolean NOT NULL DEFAULT true,
     expires_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
+    key_last4 text,
+    usage_month date,
     UNIQUE (company_id, api_key_id),
     CONSTRAINT chk_usage CHECK (usage_current_month <= usage_limit_monthly)
 );
@@ -27,6 +29,17 @@ COMMENT ON COLUMN sales.api_keys.cost_per_request IS 'Cost of one call in the se
 COMMENT ON COLUMN sales.api_keys.is_active IS 'Is the key used?';
 COMMENT ON COLUMN sales.api_keys.expires_at IS 'When the key ends';
 COMMENT ON COLUMN sales.api_keys.created_at IS 'When the key was stored';
+COMMENT ON COLUMN sales.api_keys.key_last4 IS 'Last four characters of the secret, to tell keys apart; null for a short one';
+COMMENT ON COLUMN sales.api_keys.usage_month IS 'Month that usage_current_month counts, its first day in the company''s timezone';
+
+CREATE FUNCTION sales_internal.seal_column() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'sales_seal_column'
+    LANGUAGE C;
+COMMENT ON FUNCTION sales_internal.seal_column() IS
+    'Trigger: encrypts a secret column as it is written; arguments: key column, secret column, column of its last four characters';
+REVOKE ALL ON FUNCTION sales_internal.seal_column() FROM PUBLIC;
+CREATE TRIGGER seal_column BEFORE INSERT OR UPDATE ON sales.api_keys FOR EACH ROW
+    EXECUTE FUNCTION sales_internal.seal_column('api_key_id', 'key_value', 'key_last4');
 
 CALL sales_internal.protect_table('api_keys', 'api_key_id', hidden => '{key_value}');
 

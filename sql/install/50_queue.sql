@@ -1,0 +1,105 @@
+-- Job queue.  A job is claimed with a lease in one short transaction, run with
+-- none open, and settled in another that writes result and end together.
+
+CREATE TABLE sales_internal.job_kinds (
+    kind text PRIMARY KEY,
+    mode text NOT NULL CHECK (mode IN ('sql', 'long', 'http')),
+    prepare_function text NOT NULL,
+    settle_function text CHECK (mode <> 'http' OR settle_function IS NOT NULL),
+    max_attempts integer NOT NULL DEFAULT 5 CHECK (max_attempts > 0),
+    lease interval NOT NULL DEFAULT '2 minutes'
+);
+COMMENT ON TABLE sales_internal.job_kinds IS
+    'How each kind of job is run; rows are made by the extension, so they are not dumped';
+COMMENT ON COLUMN sales_internal.job_kinds.mode IS
+    'sql: in the worker''s transaction; long: in a short-lived worker of its own; http: a request outside any transaction';
+COMMENT ON COLUMN sales_internal.job_kinds.prepare_function IS
+    'Qualified name of f(job uuid, company uuid, args jsonb) returning jsonb: the result, or the http request';
+COMMENT ON COLUMN sales_internal.job_kinds.settle_function IS
+    'Qualified name of f(job uuid, company uuid, args jsonb, response jsonb) returning jsonb: the outcome';
+
+CREATE TABLE sales_internal.jobs (
+    job_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
+    company_id uuid REFERENCES sales.companies ON DELETE CASCADE,
+    kind text NOT NULL,
+    args jsonb NOT NULL DEFAULT '{}',
+    unique_key text,
+    state text NOT NULL DEFAULT 'queued'
+        CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+    priority integer NOT NULL DEFAULT 0,
+    attempts integer NOT NULL DEFAULT 0,
+    max_attempts integer NOT NULL DEFAULT 5,
+    run_at timestamptz NOT NULL DEFAULT now(),
+    lease_until timestamptz,
+    created_by uuid,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    result jsonb,
+    error text,
+    cost numeric(12,6) NOT NULL DEFAULT 0
+);
+CREATE INDEX jobs_queued_idx ON sales_internal.jobs (company_id, priority DESC, run_at)
+    WHERE state = 'queued';
+CREATE INDEX jobs_run_at_idx ON sales_internal.jobs (run_at) WHERE state = 'queued';
+CREATE INDEX jobs_lease_idx ON sales_internal.jobs (lease_until) WHERE state = 'running';
+CREATE INDEX jobs_company_idx ON sales_internal.jobs (company_id, created_at DESC);
+CREATE UNIQUE INDEX jobs_unique_key ON sales_internal.jobs (company_id, kind, unique_key)
+    WHERE state IN ('queued', 'running');
+COMMENT ON TABLE sales_internal.jobs IS
+    'Work for the background workers; applications see theirs in the view sales.jobs';
+COMMENT ON COLUMN sales_internal.jobs.company_id IS 'Tenant; null for the platform''s own work';
+COMMENT ON COLUMN sales_internal.jobs.unique_key IS 'No second open job of this kind with the same key';
+COMMENT ON COLUMN sales_internal.jobs.state IS
+    'queued, running (leased), done, failed (gave up; see error), cancelled';
+COMMENT ON COLUMN sales_internal.jobs.lease_until IS
+    'A running job whose lease is over was lost in a crash and is queued again';
+COMMENT ON COLUMN sales_internal.jobs.cost IS 'What its calls cost, in the setting billing.currency';
+SELECT sales_internal.dump_table('sales_internal.jobs');
+
+CREATE TABLE sales_internal.periodic_tasks (
+    name text PRIMARY KEY,
+    every interval NOT NULL,
+    run_function text NOT NULL,
+    next_run timestamptz NOT NULL DEFAULT now(),
+    last_run timestamptz,
+    last_error text
+);
+COMMENT ON TABLE sales_internal.periodic_tasks IS
+    'What workers and maintain() do again and again; rows are made by the extension, so they are not dumped';
+
+-- What calls outside have cost, one row a call.
+CREATE TABLE sales_internal.usage_ledger (
+    usage_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
+    company_id uuid NOT NULL REFERENCES sales.companies ON DELETE CASCADE,
+    job_id uuid,
+    api_key_id uuid,
+    provider text NOT NULL,
+    model text,
+    tokens_in integer,
+    tokens_out integer,
+    cost numeric(12,6) NOT NULL DEFAULT 0,
+    called_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX usage_ledger_company_idx ON sales_internal.usage_ledger (company_id, called_at);
+COMMENT ON TABLE sales_internal.usage_ledger IS
+    'Calls to outside services and what they cost; enrichments carry their own cost and are not repeated in the ROI';
+COMMENT ON COLUMN sales_internal.usage_ledger.cost IS 'In the setting billing.currency';
+SELECT sales_internal.dump_table('sales_internal.usage_ledger');
+
+CREATE FUNCTION sales_internal.wake_workers() RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_wake_workers'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.wake_workers() IS
+    'Wakes this database''s worker when the transaction commits';
+REVOKE ALL ON FUNCTION sales_internal.wake_workers() FROM PUBLIC;
+
+-- One row a running worker of this cluster.
+CREATE FUNCTION sales_internal.worker_slots(
+    OUT database name, OUT pid integer, OUT state text, OUT started_at timestamptz,
+    OUT jobs_done bigint, OUT jobs_failed bigint, OUT calls_open integer, OUT last_error text)
+RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sales_worker_slots'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.worker_slots() IS 'Workers as shared memory knows them';
+REVOKE ALL ON FUNCTION sales_internal.worker_slots() FROM PUBLIC;
+

@@ -1,0 +1,446 @@
+/*
+ * http.c
+ *		Calls over HTTP(S) with libcurl: bounded, verified, and only to where
+ *		the guard lets them.
+ *
+ * Nothing in a libcurl callback throws or pallocs: libcurl's frames lie
+ * between, and a longjmp over them would break its state.  Redirects are not
+ * followed: a settle function that wants one asks for it with a new request,
+ * which the guard sees again.  Proxies are never used, as the guard could not
+ * see past them.
+ */
+#include "postgres.h"
+
+#include <arpa/inet.h>
+#include <openssl/crypto.h>
+
+#include "http/guard.h"
+#include "http/http.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "core/json.h"
+
+#define DEFAULT_TIMEOUT_MS 30000
+#define MAX_TIMEOUT_MS 600000
+#define DEFAULT_MAX_BYTES (1024 * 1024)
+#define LIMIT_MAX_BYTES (64 * 1024 * 1024)
+#define MAX_HEADERS_SIZE 65536
+#define CONNECT_TIMEOUT_MS 10000
+
+/* --- callbacks --- */
+
+static curl_socket_t
+open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	HttpCall   *call = data;
+
+	if (purpose != CURLSOCKTYPE_IPCXN ||
+		(!call->host_allowed && !guard_is_public(&address->addr) &&
+		 !guard_is_allowed_address(&address->addr)))
+	{
+		call->blocked = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static size_t
+take_body(char *data, size_t size, size_t count, void *arg)
+{
+	HttpCall   *call = arg;
+	size_t		bytes = size * count;
+
+	if (call->body_size + bytes > call->max_bytes)
+	{
+		call->too_large = true;
+		return 0;
+	}
+	if (call->body_size + bytes + 1 > call->body_capacity)
+	{
+		size_t		capacity = Max(call->body_capacity * 2, call->body_size + bytes + 1);
+		char	   *grown = realloc(call->body, capacity);
+
+		if (grown == NULL)
+			return 0;
+		call->body = grown;
+		call->body_capacity = capacity;
+	}
+	memcpy(call->body + call->body_size, data, bytes);
+	call->body_size += bytes;
+	call->body[call->body_size] = '\0';
+	return bytes;
+}
+
+static size_t
+take_header(char *data, size_t size, size_t count, void *arg)
+{
+	HttpCall   *call = arg;
+	size_t		bytes = size * count;
+	size_t		length = bytes;
+	char	   *grown;
+
+	if (bytes > 5 && strncmp(data, "HTTP/", 5) == 0)
+	{
+		/* A new response begins, as after "100 Continue". */
+		call->response_headers_size = 0;
+		return bytes;
+	}
+	while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r'))
+		length--;
+	if (length == 0 || memchr(data, ':', length) == NULL)
+		return bytes;
+	if (call->response_headers_size + length + 2 > MAX_HEADERS_SIZE)
+		return 0;
+	grown = realloc(call->response_headers, call->response_headers_size + length + 2);
+	if (grown == NULL)
+		return 0;
+	call->response_headers = grown;
+	memcpy(grown + call->response_headers_size, data, length);
+	for (char *p = grown + call->response_headers_size; *p != ':'; p++)
+		*p = pg_ascii_tolower((unsigned char) *p);
+	call->response_headers_size += length;
+	grown[call->response_headers_size++] = '\n';
+	grown[call->response_headers_size] = '\0';
+	return bytes;
+}
+
+/* --- building a call --- */
+
+static bool
+add_header(HttpCall *call, const char *name, const char *prefix, const char *value)
+{
+	char	   *line;
+	struct curl_slist *list;
+	int			size = strlen(name) + strlen(prefix) + strlen(value) + 3;
+
+	/* A line break would start another header. */
+	if (strpbrk(name, "\r\n:") != NULL || strpbrk(value, "\r\n") != NULL)
+		return false;
+	line = malloc(size);
+	if (line == NULL)
+		return false;
+	snprintf(line, size, "%s: %s%s", name, prefix, value);
+	list = curl_slist_append(call->headers, line);
+	OPENSSL_cleanse(line, size);
+	free(line);
+	if (list == NULL)
+		return false;
+	call->headers = list;
+	return true;
+}
+
+static const char *
+apply_auth(HttpCall *call, CURLU *url, json_t *auth, const char *secret)
+{
+	const char *header = json_string_value(json_object_get(auth, "header"));
+	const char *prefix = json_string_value(json_object_get(auth, "prefix"));
+	const char *query = json_string_value(json_object_get(auth, "query"));
+
+	if (secret == NULL)
+		return "the request needs a key and there is none";
+	if (header != NULL)
+		return add_header(call, header, prefix ? prefix : "", secret)
+			? NULL : "the key cannot be sent in a header";
+	if (query != NULL)
+	{
+		char	   *escaped = curl_easy_escape(call->easy, secret, 0);
+		int			size = strlen(query) + strlen(escaped) + 2;
+		char	   *pair = malloc(size);
+		CURLUcode	code;
+
+		snprintf(pair, size, "%s=%s", query, escaped);
+		code = curl_url_set(url, CURLUPART_QUERY, pair, CURLU_APPENDQUERY);
+		OPENSSL_cleanse(pair, size);
+		OPENSSL_cleanse(escaped, strlen(escaped));
+		free(pair);
+		curl_free(escaped);
+		return code == CURLUE_OK ? NULL : "the key cannot be sent in the URL";
+	}
+	if (json_is_true(json_object_get(auth, "basic")))
+	{
+		curl_easy_setopt(call->easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+		curl_easy_setopt(call->easy, CURLOPT_USERNAME, secret);
+		curl_easy_setopt(call->easy, CURLOPT_PASSWORD, "");
+		return NULL;
+	}
+	return "the request's auth is of no known kind";
+}
+
+static long
+bounded(json_t *request, const char *key, long otherwise, long most)
+{
+	json_t	   *value = json_object_get(request, key);
+
+	if (!json_is_integer(value) || json_integer_value(value) <= 0)
+		return otherwise;
+	return Min(json_integer_value(value), most);
+}
+
+static const char *
+set_target(HttpCall *call, CURLU *url, json_t *request, const char *secret)
+{
+	const char *text = json_string_value(json_object_get(request, "url"));
+	json_t	   *auth = json_object_get(request, "auth");
+	const char *problem = NULL;
+	char	   *host = NULL;
+	char	   *port = NULL;
+	char	   *scheme = NULL;
+	char	   *full = NULL;
+
+	if (text == NULL || curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK ||
+		curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+		curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
+		problem = "not a valid URL";
+	else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
+		problem = "only http and https URLs can be called";
+	else if (curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
+		problem = "not a valid URL";
+	if (problem == NULL && json_is_object(auth))
+		problem = apply_auth(call, url, auth, secret);
+	if (problem == NULL)
+	{
+		call->host_allowed = guard_is_allowed_host(host, atoi(port));
+		if (curl_url_get(url, CURLUPART_URL, &full, 0) != CURLUE_OK)
+			problem = "not a valid URL";
+		else
+			curl_easy_setopt(call->easy, CURLOPT_URL, full);
+	}
+	curl_free(host);
+	curl_free(port);
+	curl_free(scheme);
+	curl_free(full);
+	return problem;
+}
+
+static const char *
+set_content(HttpCall *call, json_t *request)
+{
+	const char *method = json_string_value(json_object_get(request, "method"));
+	const char *body = json_string_value(json_object_get(request, "body"));
+	const char *name;
+	json_t	   *value;
+
+	json_object_foreach(json_object_get(request, "headers"), name, value)
+		if (!json_is_string(value) || !add_header(call, name, "", json_string_value(value)))
+			return "a header of the request is not valid";
+	if (body != NULL)
+	{
+		curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+						 (curl_off_t) json_string_length(json_object_get(request, "body")));
+		curl_easy_setopt(call->easy, CURLOPT_COPYPOSTFIELDS, body);
+		/* libcurl would wait for "100 Continue" before a long body */
+		add_header(call, "Expect", "", "");
+	}
+	if (method != NULL && strcmp(method, "GET") != 0)
+		curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, method);
+	curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+	return NULL;
+}
+
+HttpCall *
+http_call_new(const char *request_text, const char *secret, const char **problem)
+{
+	json_t	   *request = json_loads(request_text, 0, NULL);
+	HttpCall   *call = calloc(1, sizeof(HttpCall));
+	CURLU	   *url = curl_url();
+
+	*problem = NULL;
+	if (call == NULL || url == NULL || (call->easy = curl_easy_init()) == NULL)
+		*problem = "out of memory";
+	else if (!json_is_object(request))
+		*problem = "the request is not a JSON object";
+	if (*problem == NULL)
+	{
+		CURL	   *easy = call->easy;
+		long		timeout = bounded(request, "timeout_ms", DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS);
+
+		call->max_bytes = bounded(request, "max_bytes", DEFAULT_MAX_BYTES, LIMIT_MAX_BYTES);
+		curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+		curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+		curl_easy_setopt(easy, CURLOPT_PROXY, "");
+		curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+		curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+		curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout);
+		curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) CONNECT_TIMEOUT_MS);
+		curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+		curl_easy_setopt(easy, CURLOPT_USERAGENT, "sales_assistant");
+		curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+		curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call);
+		curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+		curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+		curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+		curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+		curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
+		*problem = set_target(call, url, request, secret);
+		if (*problem == NULL)
+			*problem = set_content(call, request);
+	}
+	curl_url_cleanup(url);
+	json_decref(request);
+	if (*problem != NULL)
+	{
+		http_call_free(call);
+		return NULL;
+	}
+	return call;
+}
+
+void
+http_call_free(HttpCall *call)
+{
+	if (call == NULL)
+		return;
+	if (call->easy != NULL)
+		curl_easy_cleanup(call->easy);
+	for (struct curl_slist *h = call->headers; h != NULL; h = h->next)
+		OPENSSL_cleanse(h->data, strlen(h->data));
+	curl_slist_free_all(call->headers);
+	free(call->body);
+	free(call->response_headers);
+	free(call);
+}
+
+/* --- the answer --- */
+
+/* UTF-8 of a body without NUL bytes; malloc'd.  Not UTF-8: as Windows-1252. */
+static char *
+body_text(const char *body, size_t size)
+{
+	static const uint16 high[32] = {
+		0x20AC, 0xFFFD, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021,
+		0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0xFFFD, 0x017D, 0xFFFD,
+		0xFFFD, 0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014,
+		0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0xFFFD, 0x017E, 0x0178
+	};
+	char	   *out = malloc(size * 3 + 1);
+	bool		is_utf8;
+	size_t		n = 0;
+
+	if (out == NULL)
+		return NULL;
+	for (size_t i = 0; i < size; i++)
+		if (body[i] != '\0')
+			out[n++] = body[i];
+	out[n] = '\0';
+	is_utf8 = pg_encoding_verifymbstr(PG_UTF8, out, n) == (int) n;
+	if (is_utf8)
+		return out;
+	n = 0;
+	for (size_t i = 0; i < size; i++)
+	{
+		unsigned char c = body[i];
+		pg_wchar	code = c >= 0x80 && c < 0xA0 ? high[c - 0x80] : c;
+
+		if (c == '\0')
+			continue;
+		unicode_to_utf8(code, (unsigned char *) out + n);
+		n += pg_utf_mblen((unsigned char *) out + n);
+	}
+	out[n] = '\0';
+	return out;
+}
+
+static json_t *
+headers_json(const char *lines)
+{
+	json_t	   *headers = json_new_object();
+
+	while (lines != NULL && *lines != '\0')
+	{
+		const char *end = strchr(lines, '\n');
+		const char *colon = memchr(lines, ':', end - lines);
+		char		name[256];
+		size_t		name_length = colon - lines;
+		const char *value = colon + 1;
+
+		while (*value == ' ' || *value == '\t')
+			value++;
+		if (name_length < sizeof(name))
+		{
+			char	   *text = body_text(value, end - value);
+
+			memcpy(name, lines, name_length);
+			name[name_length] = '\0';
+			json_object_set_new(headers, name, json_string(text));
+			free(text);
+		}
+		lines = end + 1;
+	}
+	return headers;
+}
+
+char *
+http_call_response(HttpCall *call, CURLcode result)
+{
+	long		status = 0;
+	curl_off_t	elapsed = 0;
+	const char *error = NULL;
+	char	   *body = body_text(call->body ? call->body : "", call->body_size);
+	json_t	   *response;
+	char	   *text;
+
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &elapsed);
+	if (call->blocked)
+		error = "the address is not public; the setting sales_assistant.allowed_hosts can allow it";
+	else if (call->too_large)
+		error = "the answer is larger than allowed";
+	else if (result != CURLE_OK)
+		error = call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
+	if (error != NULL)
+		status = 0;				/* what came of the answer is not to be used */
+	response = json_pack("{s:i, s:o, s:s?, s:s?, s:I}",
+						 "status", (int) status,
+						 "headers", headers_json(call->response_headers_size > 0
+												 ? call->response_headers : NULL),
+						 "body", error == NULL ? body : NULL,
+						 "error", error,
+						 "elapsed_ms", (json_int_t) (elapsed / 1000));
+	free(body);
+	text = response != NULL ? json_dumps(response, JSON_COMPACT) : NULL;
+	json_decref(response);
+	return text;
+}
+
+char *
+http_perform(const char *request, const char *secret)
+{
+	const char *problem;
+	HttpCall   *call = http_call_new(request, secret, &problem);
+	CURLM	   *multi;
+	char	   *response = NULL;
+	int			running = 1;
+
+	if (call == NULL)
+	{
+		json_t	   *failed = json_pack("{s:i, s:s}", "status", 0, "error", problem);
+
+		response = json_dumps(failed, JSON_COMPACT);
+		json_decref(failed);
+		return response;
+	}
+	multi = curl_multi_init();
+	curl_multi_add_handle(multi, call->easy);
+	while (running > 0 && !(QueryCancelPending || ProcDiePending))
+	{
+		curl_multi_perform(multi, &running);
+		if (running > 0)
+			curl_multi_poll(multi, NULL, 0, 100, NULL);
+	}
+	if (running == 0)
+	{
+		int			left;
+		CURLMsg    *message = curl_multi_info_read(multi, &left);
+
+		response = http_call_response(call, message != NULL ? message->data.result
+									  : CURLE_ABORTED_BY_CALLBACK);
+	}
+	curl_multi_remove_handle(multi, call->easy);
+	curl_multi_cleanup(multi);
+	http_call_free(call);
+	CHECK_FOR_INTERRUPTS();
+	return response;
+}

@@ -1,0 +1,48 @@
+#ifndef SALES_HTTP_HTTP_H
+#define SALES_HTTP_HTTP_H
+
+#include <curl/curl.h>
+
+/* One call under way; all of it is malloc'd, since libcurl's callbacks fill it. */
+typedef struct HttpCall
+{
+	CURL	   *easy;
+	struct curl_slist *headers;
+	bool		host_allowed;	/* named by allowed_hosts: no check of its address */
+	bool		blocked;		/* the guard refused an address */
+	bool		too_large;
+	size_t		max_bytes;
+	char	   *body;
+	size_t		body_size;
+	size_t		body_capacity;
+	char	   *response_headers;	/* "name: value\n" lines, names in lower case */
+	size_t		response_headers_size;
+	char		error[CURL_ERROR_SIZE];
+	void	   *owner;			/* the caller's own data */
+} HttpCall;
+
+/*
+ * Makes a call from a request, a JSON object:
+ *   url (required), method (GET), headers (object), body (text),
+ *   timeout_ms (30000), max_bytes (1 MB),
+ *   auth: {"header": name, "prefix": text} or {"query": name} or {"basic": true}
+ * `secret` goes where auth says; null without one.  Returns null and sets
+ * *problem (static) where the request is not well-formed.
+ */
+extern HttpCall *http_call_new(const char *request, const char *secret,
+							   const char **problem);
+
+/*
+ * What came back, as JSON text (malloc'd):
+ *   {"status": n, "headers": {...}, "body": text, "error": text or null,
+ *    "elapsed_ms": n}
+ * The body is UTF-8 without NUL; what is not UTF-8 is read as Windows-1252.
+ */
+extern char *http_call_response(HttpCall *call, CURLcode result);
+
+extern void http_call_free(HttpCall *call);
+
+/* Performs one call in the foreground; interrupts are served.  As above. */
+extern char *http_perform(const char *request, const char *secret);
+
+#endif							/* SALES_HTTP_HTTP_H */

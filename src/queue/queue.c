@@ -1,0 +1,183 @@
+/*
+ * queue.c
+ *		The queue as SQL sees it: waking the worker at commit, waiting for a
+ *		job, running jobs in the foreground.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "core/spi.h"
+#include "core/uuid.h"
+#include "fmgr.h"
+#include "http/http.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "queue/job.h"
+#include "queue/queue.h"
+#include "secrets/cipher.h"
+#include "storage/latch.h"
+#include "tenancy/context.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "worker/slots.h"
+
+#define WAIT_POLL_MS 50
+
+static bool wake_at_commit = false;
+
+static void
+queue_xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT && wake_at_commit)
+		slots_wake(MyDatabaseId);
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+		wake_at_commit = false;
+}
+
+void
+queue_init(void)
+{
+	RegisterXactCallback(queue_xact_callback, NULL);
+}
+
+PG_FUNCTION_INFO_V1(sales_wake_workers);
+PG_FUNCTION_INFO_V1(sales_wait_job);
+PG_FUNCTION_INFO_V1(sales_run_jobs);
+
+/* sales_internal.wake_workers(): a database being restored stays quiet. */
+Datum
+sales_wake_workers(PG_FUNCTION_ARGS)
+{
+	if (!spi_restoring())
+		wake_at_commit = true;
+	PG_RETURN_VOID();
+}
+
+/* sales.wait_job(job_id uuid, timeout interval) → text, the state */
+Datum
+sales_wait_job(PG_FUNCTION_ARGS)
+{
+	const pg_uuid_t *company = context_company_or_fail();
+	SpiArg		args[2];
+	TimestampTz end;
+	char	   *state;
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												  TimestampTzGetDatum(GetCurrentTimestamp()),
+												  PG_GETARG_DATUM(1)));
+	args[0] = SPI_ARG_UUID(PG_GETARG_UUID_P(0));
+	args[1] = SPI_ARG_UUID(company);
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		/* Under READ COMMITTED each look has a new snapshot. */
+		PushActiveSnapshot(IsolationUsesXactSnapshot() ? GetTransactionSnapshot()
+						   : GetLatestSnapshot());
+		SPI_connect();
+		if (spi_run_as_owner("SELECT state FROM sales_internal.jobs "
+							 "WHERE job_id = $1 AND company_id = $2", true, 1, 2, args) == 0)
+			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+							errmsg("there is no job %s", uuid_text(PG_GETARG_UUID_P(0))),
+							errhint("See sales.jobs.")));
+		state = MemoryContextStrdup(caller, spi_text(0, 1));
+		SPI_finish();
+		PopActiveSnapshot();
+		if ((strcmp(state, "queued") != 0 && strcmp(state, "running") != 0) ||
+			GetCurrentTimestamp() >= end)
+			PG_RETURN_TEXT_P(cstring_to_text(state));
+		pfree(state);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 WAIT_POLL_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+/* Runs a claimed job to its outcome; SPI is connected. */
+static char *
+run_to_outcome(const Job *job)
+{
+	char	   *json = job_prepare(job);
+
+	while (job->mode == JOB_HTTP && !job_is_outcome(json))
+	{
+		char	   *secret = job_secret(job, json);
+		char	   *response = http_perform(json, secret);
+
+		cipher_wipe(secret);
+		if (response == NULL)
+			elog(ERROR, "the call was interrupted");
+		json = pstrdup(response);
+		free(response);
+		json = job_answer(job, json);
+	}
+	return json;
+}
+
+/* The same in a subtransaction, so that an error is the job's alone. */
+static char *
+run_guarded(const Job *job)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *volatile outcome = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		outcome = MemoryContextStrdup(caller, run_to_outcome(job));
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		outcome = job_failure(job_error_text(error));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return outcome;
+}
+
+/* sales_internal.run_jobs(most integer) → integer */
+Datum
+sales_run_jobs(PG_FUNCTION_ARGS)
+{
+	int			most = PG_GETARG_INT32(0);
+	int			ran = 0;
+
+	SPI_connect();
+	while (ran < most)
+	{
+		List	   *jobs = job_claim(Min(most - ran, 100), CurrentMemoryContext);
+		ListCell   *cell;
+
+		if (jobs == NIL)
+			break;
+		foreach(cell, jobs)
+		{
+			Job		   *job = lfirst(cell);
+
+			CHECK_FOR_INTERRUPTS();
+			(void) job_settle(job, run_guarded(job));
+			ran++;
+		}
+	}
+	SPI_finish();
+	PG_RETURN_INT32(ran);
+}

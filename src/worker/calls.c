@@ -1,0 +1,170 @@
+/*
+ * calls.c
+ *		The worker's event loop: many HTTP calls, one wait.
+ *
+ * libcurl's multi interface tells which sockets it waits for; they go into an
+ * epoll set of our own, and that set's descriptor, which can itself be waited
+ * for, goes into PostgreSQL's WaitEventSet beside the latch.  So one wait
+ * covers signals, the queue and all calls, and nothing is rebuilt when a
+ * socket comes or goes.
+ *
+ * libcurl looks names up in threads.  Signals are blocked while it may start
+ * one, so that PostgreSQL's handlers run in the main thread alone.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "worker/calls.h"
+
+#define EVENTS_PER_WAIT 128
+
+static CURLM *multi = NULL;
+static int	epoll_fd = -1;
+static WaitEventSet *wait_set = NULL;
+static TimestampTz curl_due = DT_NOEND; /* when libcurl wants to be called */
+static int	open_calls = 0;
+
+static int
+socket_changed(CURL *easy, curl_socket_t fd, int what, void *data, void *known)
+{
+	struct epoll_event event = {0};
+
+	if (what == CURL_POLL_REMOVE)
+	{
+		(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		return 0;
+	}
+	event.data.fd = fd;
+	event.events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
+	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0 && errno == EEXIST)
+		(void) epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event);
+	return 0;
+}
+
+static int
+timer_changed(CURLM *m, long timeout_ms, void *data)
+{
+	curl_due = timeout_ms < 0 ? DT_NOEND
+		: GetCurrentTimestamp() + (TimestampTz) timeout_ms * 1000;
+	return 0;
+}
+
+static void
+block_signals(sigset_t *saved)
+{
+	sigset_t	all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, saved);
+}
+
+static void
+drive(curl_socket_t fd, int mask)
+{
+	sigset_t	saved;
+	int			running;
+
+	block_signals(&saved);
+	(void) curl_multi_socket_action(multi, fd, mask, &running);
+	sigprocmask(SIG_SETMASK, &saved, NULL);
+}
+
+void
+calls_init(void)
+{
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+		elog(ERROR, "could not initialize libcurl");
+	multi = curl_multi_init();
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (multi == NULL || epoll_fd < 0)
+		elog(ERROR, "could not set up the event loop: %m");
+	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, socket_changed);
+	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, timer_changed);
+	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 256L);
+	wait_set = CreateWaitEventSet(TopMemoryContext, 3);
+	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, epoll_fd, NULL, NULL);
+}
+
+void
+calls_start(HttpCall *call)
+{
+	sigset_t	saved;
+
+	block_signals(&saved);
+	(void) curl_multi_add_handle(multi, call->easy);
+	sigprocmask(SIG_SETMASK, &saved, NULL);
+	open_calls++;
+}
+
+int
+calls_open(void)
+{
+	return open_calls;
+}
+
+static void
+hand_over(CallDone done)
+{
+	CURLMsg    *message;
+	int			left;
+
+	while ((message = curl_multi_info_read(multi, &left)) != NULL)
+	{
+		HttpCall   *call;
+		CURLcode	result = message->data.result;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &call);
+		(void) curl_multi_remove_handle(multi, call->easy);
+		open_calls--;
+		done(call, result);
+	}
+}
+
+void
+calls_wait(long timeout_ms, CallDone done)
+{
+	WaitEvent	events[3];
+	struct epoll_event ready[EVENTS_PER_WAIT];
+	int			n;
+
+	if (curl_due != DT_NOEND)
+	{
+		long		curl_ms = Max((curl_due - GetCurrentTimestamp() + 999) / 1000, 0);
+
+		timeout_ms = timeout_ms < 0 ? curl_ms : Min(timeout_ms, curl_ms);
+	}
+	n = WaitEventSetWait(wait_set, timeout_ms, events, lengthof(events), PG_WAIT_EXTENSION);
+	for (int i = 0; i < n; i++)
+	{
+		int			sockets;
+
+		if (events[i].events & WL_LATCH_SET)
+			ResetLatch(MyLatch);
+		if (!(events[i].events & WL_SOCKET_READABLE))
+			continue;
+		sockets = epoll_wait(epoll_fd, ready, EVENTS_PER_WAIT, 0);
+		for (int s = 0; s < sockets; s++)
+			drive(ready[s].data.fd,
+				  (ready[s].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
+				  (ready[s].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+				  (ready[s].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0));
+	}
+	if (curl_due != DT_NOEND && curl_due <= GetCurrentTimestamp())
+	{
+		curl_due = DT_NOEND;
+		drive(CURL_SOCKET_TIMEOUT, 0);
+	}
+	hand_over(done);
+}

@@ -1,0 +1,334 @@
+/*
+ * slots.c
+ *		Shared memory of the workers: one slot for each database that has one.
+ *
+ * A backend that commits a job finds its database's slot and sets the worker's
+ * latch, or the launcher's.  Without preload there is no shared memory: then a
+ * worker started by hand polls once a second, and status shows nothing.
+ */
+#include "postgres.h"
+
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "worker/slots.h"
+
+#define SLOTS 128
+#define STOP_WAIT_MS 5000
+
+typedef struct SlotTable
+{
+	LWLock	   *lock;
+	Latch	   *launcher;
+	WorkerSlot	slots[SLOTS];
+} SlotTable;
+
+static SlotTable *table = NULL;
+static WorkerSlot *mine = NULL;
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static void
+slots_shmem_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(SlotTable)));
+	RequestNamedLWLockTranche("sales_assistant_workers", 1);
+}
+
+static void
+slots_shmem_startup(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	table = ShmemInitStruct("sales_assistant workers", sizeof(SlotTable), &found);
+	if (!found)
+	{
+		memset(table, 0, sizeof(SlotTable));
+		table->lock = &(GetNamedLWLockTranche("sales_assistant_workers"))->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+slots_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = slots_shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = slots_shmem_startup;
+}
+
+bool
+slots_are_shared(void)
+{
+	return table != NULL;
+}
+
+/* The database's slot, or a free one; the lock must be held. */
+static WorkerSlot *
+slot_of(Oid database, bool make)
+{
+	WorkerSlot *empty = NULL;
+
+	for (int i = 0; i < SLOTS; i++)
+	{
+		if (table->slots[i].database == database)
+			return &table->slots[i];
+		if (empty == NULL && !OidIsValid(table->slots[i].database))
+			empty = &table->slots[i];
+	}
+	if (!make || empty == NULL)
+		return NULL;
+	memset(empty, 0, sizeof(WorkerSlot));
+	empty->database = database;
+	return empty;
+}
+
+bool
+slots_want(Oid database, const char *name)
+{
+	WorkerSlot *slot;
+
+	if (table == NULL)
+		return false;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	slot = slot_of(database, true);
+	if (slot != NULL)
+	{
+		if (name != NULL)
+			namestrcpy(&slot->name, name);
+		if (slot->pid == 0 && !slot->stopped)
+			slot->wanted = true;
+	}
+	LWLockRelease(table->lock);
+	return slot != NULL;
+}
+
+/* Called while a transaction commits: must not throw. */
+void
+slots_wake(Oid database)
+{
+	WorkerSlot *slot;
+
+	if (table == NULL)
+		return;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	slot = slot_of(database, true);
+	if (slot != NULL && slot->latch != NULL)
+		SetLatch(slot->latch);
+	else if (slot != NULL && slot->pid == 0 && !slot->stopped)
+	{
+		slot->wanted = true;
+		if (table->launcher != NULL)
+			SetLatch(table->launcher);
+	}
+	LWLockRelease(table->lock);
+}
+
+bool
+slots_stop(Oid database)
+{
+	bool		was_there = false;
+
+	if (table == NULL)
+		return false;
+	for (int waited = 0; waited < STOP_WAIT_MS; waited += 10)
+	{
+		WorkerSlot *slot;
+		bool		gone;
+
+		LWLockAcquire(table->lock, LW_EXCLUSIVE);
+		slot = slot_of(database, true);
+		gone = slot == NULL || slot->pid == 0;
+		if (slot != NULL)
+		{
+			slot->stopped = true;
+			slot->wanted = false;
+			if (slot->latch != NULL)
+				SetLatch(slot->latch);
+		}
+		LWLockRelease(table->lock);
+		if (gone)
+			return was_there;
+		was_there = true;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(10 * 1000L);
+	}
+	return was_there;
+}
+
+void
+slots_allow(Oid database)
+{
+	WorkerSlot *slot;
+
+	if (table == NULL)
+		return;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	slot = slot_of(database, false);
+	if (slot != NULL)
+		slot->stopped = false;
+	LWLockRelease(table->lock);
+}
+
+void
+slots_set_launcher(Latch *latch)
+{
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	table->launcher = latch;
+	LWLockRelease(table->lock);
+}
+
+int
+slots_wanted(Oid *databases, int most)
+{
+	int			n = 0;
+
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SLOTS && n < most; i++)
+	{
+		WorkerSlot *slot = &table->slots[i];
+
+		if (OidIsValid(slot->database) && slot->wanted && slot->pid == 0)
+		{
+			slot->wanted = false;
+			databases[n++] = slot->database;
+		}
+	}
+	LWLockRelease(table->lock);
+	return n;
+}
+
+static void
+slots_detach(int code, Datum arg)
+{
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	if (mine != NULL)
+	{
+		mine->pid = 0;
+		mine->latch = NULL;
+		mine->calls_open = 0;
+	}
+	mine = NULL;
+	LWLockRelease(table->lock);
+}
+
+bool
+slots_attach(void)
+{
+	WorkerSlot *slot;
+
+	if (table == NULL)
+		return true;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	slot = slot_of(MyDatabaseId, true);
+	if (slot == NULL || slot->pid != 0 || slot->stopped)
+		slot = NULL;
+	else
+	{
+		slot->pid = MyProcPid;
+		slot->latch = MyLatch;
+		slot->wanted = false;
+		slot->phase = WORKER_STARTING;
+		slot->started_at = GetCurrentTimestamp();
+		slot->jobs_done = slot->jobs_failed = 0;
+		slot->last_error[0] = '\0';
+	}
+	mine = slot;
+	LWLockRelease(table->lock);
+	if (slot != NULL)
+		before_shmem_exit(slots_detach, 0);
+	return slot != NULL;
+}
+
+bool
+slots_must_stop(void)
+{
+	bool		stop;
+
+	if (mine == NULL)
+		return false;
+	LWLockAcquire(table->lock, LW_SHARED);
+	stop = mine->stopped;
+	LWLockRelease(table->lock);
+	return stop;
+}
+
+void
+slots_report(WorkerPhase phase, int calls_open)
+{
+	if (mine == NULL)
+		return;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	mine->phase = phase;
+	mine->calls_open = calls_open;
+	LWLockRelease(table->lock);
+}
+
+void
+slots_count(bool done, const char *error)
+{
+	if (mine == NULL)
+		return;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	if (done)
+		mine->jobs_done++;
+	else
+		mine->jobs_failed++;
+	if (error != NULL)
+		strlcpy(mine->last_error, error, sizeof(mine->last_error));
+	LWLockRelease(table->lock);
+}
+
+PG_FUNCTION_INFO_V1(sales_worker_slots);
+
+/* sales_internal.worker_slots() */
+Datum
+sales_worker_slots(PG_FUNCTION_ARGS)
+{
+	static const char *const phases[] = {"starting", "idle", "working", "calling"};
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	WorkerSlot *copy = palloc(sizeof(WorkerSlot) * SLOTS);
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (table == NULL)
+		return (Datum) 0;
+	LWLockAcquire(table->lock, LW_SHARED);
+	memcpy(copy, table->slots, sizeof(WorkerSlot) * SLOTS);
+	LWLockRelease(table->lock);
+	for (int i = 0; i < SLOTS; i++)
+	{
+		WorkerSlot *slot = &copy[i];
+		Datum		values[8];
+		bool		nulls[8] = {0};
+		char	   *name;
+
+		if (!OidIsValid(slot->database) || slot->pid == 0 ||
+			(name = get_database_name(slot->database)) == NULL)
+			continue;
+		values[0] = DirectFunctionCall1(namein, CStringGetDatum(name));
+		values[1] = Int32GetDatum(slot->pid);
+		values[2] = CStringGetTextDatum(phases[slot->phase]);
+		values[3] = TimestampTzGetDatum(slot->started_at);
+		values[4] = Int64GetDatum(slot->jobs_done);
+		values[5] = Int64GetDatum(slot->jobs_failed);
+		values[6] = Int32GetDatum(slot->calls_open);
+		nulls[7] = slot->last_error[0] == '\0';
+		values[7] = nulls[7] ? (Datum) 0 : CStringGetTextDatum(slot->last_error);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
