@@ -25,4 +25,6 @@ SQL_INSTALL = \
 SQL_FUNCTIONS = \
     tenancy \
     directory \
-    queue
+    queue \
+    funnel \
+    rollup

@@ -80,3 +80,167 @@ COMMENT ON COLUMN sales.success_metrics.created_at IS 'When the row was first co
 CALL sales_internal.protect_table('analytics', 'analytics_id', commands => '{select}', audited => false);
 CALL sales_internal.protect_table('success_metrics', 'metric_id', commands => '{select}', audited => false);
 
+
+-- Machinery of the roll-up.
+
+-- Changes that the metrics do not hold yet.  Append-only for writers, without
+-- any unique constraint, so that no writer waits for another; who recomputes
+-- deletes the marks that it saw.
+CREATE TABLE sales_internal.metric_marks (
+    company_id uuid NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    prospect_id uuid,
+    marked_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX metric_marks_company_idx ON sales_internal.metric_marks (company_id);
+COMMENT ON TABLE sales_internal.metric_marks IS
+    'Instants whose days need new metrics; infinite: all days of the company';
+COMMENT ON COLUMN sales_internal.metric_marks.company_id IS 'Tenant';
+COMMENT ON COLUMN sales_internal.metric_marks.first_at IS 'First instant that changed';
+COMMENT ON COLUMN sales_internal.metric_marks.last_at IS 'Last instant that changed';
+COMMENT ON COLUMN sales_internal.metric_marks.prospect_id IS
+    'Prospect whose stages changed: the days on which it was won change too';
+COMMENT ON COLUMN sales_internal.metric_marks.marked_at IS 'When the change was made, for freshness';
+SELECT sales_internal.dump_table('sales_internal.metric_marks');
+
+-- What can be added up, by day and not rounded; periods are sums of it.
+CREATE TABLE sales_internal.metric_days (
+    company_id uuid NOT NULL REFERENCES sales.companies ON DELETE CASCADE,
+    day date NOT NULL,
+    events bigint NOT NULL,
+    prospects_added bigint NOT NULL,
+    prospects_imported bigint NOT NULL,
+    prospects_contacted bigint NOT NULL,
+    messages_sent bigint NOT NULL,
+    answered bigint NOT NULL,
+    responses_received bigint NOT NULL,
+    meetings_scheduled bigint NOT NULL,
+    proposals_sent bigint NOT NULL,
+    deals_won bigint NOT NULL,
+    deals_lost bigint NOT NULL,
+    revenue numeric NOT NULL,
+    cycle_seconds numeric NOT NULL,
+    cost numeric NOT NULL,
+    PRIMARY KEY (company_id, day)
+);
+COMMENT ON TABLE sales_internal.metric_days IS
+    'Counts and sums of each day that saw activity or cost; success_metrics adds them up';
+SELECT sales_internal.dump_table('sales_internal.metric_days');
+
+CREATE TABLE sales_internal.metric_state (
+    company_id uuid PRIMARY KEY REFERENCES sales.companies ON DELETE CASCADE,
+    refreshed_at timestamptz NOT NULL,
+    sector_id uuid REFERENCES sales.industries,
+    sector_at timestamptz
+);
+COMMENT ON TABLE sales_internal.metric_state IS 'When the metrics of a company were last brought up to date, and its sector';
+SELECT sales_internal.dump_table('sales_internal.metric_state');
+
+-- Money spent on AI calls; providers write it when a call is settled.
+CREATE TABLE sales_internal.ai_costs (
+    cost_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
+    company_id uuid NOT NULL REFERENCES sales.companies ON DELETE CASCADE,
+    spent_at timestamptz NOT NULL DEFAULT now(),
+    provider text NOT NULL,
+    purpose text NOT NULL,
+    model text,
+    input_tokens bigint NOT NULL DEFAULT 0 CHECK (input_tokens >= 0),
+    output_tokens bigint NOT NULL DEFAULT 0 CHECK (output_tokens >= 0),
+    cost numeric(12,6) NOT NULL DEFAULT 0 CHECK (cost >= 0)
+);
+CREATE INDEX ai_costs_company_idx ON sales_internal.ai_costs (company_id, spent_at);
+COMMENT ON TABLE sales_internal.ai_costs IS
+    'Ledger of AI calls: what each cost, in the company''s currency; no personal data';
+SELECT sales_internal.dump_table('sales_internal.ai_costs');
+
+CREATE FUNCTION sales_internal.mark_metrics() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'sales_mark_metrics'
+    LANGUAGE C;
+COMMENT ON FUNCTION sales_internal.mark_metrics() IS
+    'Trigger: marks the days that a change touches; arguments: time column, prospect column or empty, key, compared columns';
+REVOKE ALL ON FUNCTION sales_internal.mark_metrics() FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.marks_forget() RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_marks_forget'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.marks_forget() IS
+    'Has this session write marks anew, as those of its transaction were consumed';
+REVOKE ALL ON FUNCTION sales_internal.marks_forget() FROM PUBLIC;
+
+-- Inserts and deletes are seen by statement.  Updates of most tables touch no
+-- metric: a row trigger whose WHEN is false costs next to nothing there, while
+-- a transition table would copy every row twice.  Interactions are partitioned,
+-- and a row that moves to another partition fires no row trigger for UPDATE,
+-- so theirs is by statement.
+DO $$
+DECLARE
+    t record;
+BEGIN
+    FOR t IN
+        SELECT * FROM (VALUES
+            ('sales.prospects', 'created_at', '', 'prospect_id', '{company_id,created_at,source}'::text[]),
+            ('sales.tasks', 'created_at', '', 'task_id', '{company_id,created_at,type,status}'),
+            ('sales.interactions', 'interaction_date', '', 'interaction_id',
+             '{company_id,prospect_id,type,response_received,interaction_date}'),
+            ('sales.conversion_funnel', 'stage_entered_at', 'prospect_id', 'funnel_id',
+             '{company_id,prospect_id,stage,stage_entered_at,deal_value}'),
+            ('sales.enrichments', 'created_at', '', 'enrichment_id', '{company_id,created_at,cost}'),
+            ('sales_internal.ai_costs', 'spent_at', '', 'cost_id', '{company_id,spent_at,cost}'))
+            AS x (name, at, prospect, key, compared)
+    LOOP
+        EXECUTE format('CREATE TRIGGER metrics_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS added '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.mark_metrics(%L, %L)',
+                       t.name, t.at, t.prospect);
+        EXECUTE format('CREATE TRIGGER metrics_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS removed '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.mark_metrics(%L, %L)',
+                       t.name, t.at, t.prospect);
+        EXECUTE format('CREATE TRIGGER metrics_truncate AFTER TRUNCATE ON %s '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.mark_metrics(%L)', t.name, t.at);
+        IF t.name = 'sales.interactions' THEN
+            EXECUTE format('CREATE TRIGGER metrics_update AFTER UPDATE ON %s '
+                           'REFERENCING OLD TABLE AS removed NEW TABLE AS added '
+                           'FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.mark_metrics(%L, %L, %L, %s)',
+                           t.name, t.at, t.prospect, t.key,
+                           (SELECT string_agg(quote_literal(c), ', ') FROM unnest(t.compared) AS c));
+        ELSE
+            EXECUTE format('CREATE TRIGGER metrics_update AFTER UPDATE ON %s FOR EACH ROW WHEN (%s) '
+                           'EXECUTE FUNCTION sales_internal.mark_metrics(%L, %L)',
+                           t.name,
+                           (SELECT string_agg(format('OLD.%I IS DISTINCT FROM NEW.%I', c, c), ' OR ')
+                            FROM unnest(t.compared) AS c),
+                           t.at, t.prospect);
+        END IF;
+    END LOOP;
+END
+$$;
+
+COMMENT ON COLUMN sales_internal.metric_days.company_id IS 'Tenant';
+COMMENT ON COLUMN sales_internal.metric_days.day IS 'Day in the company''s timezone';
+COMMENT ON COLUMN sales_internal.metric_days.events IS 'Prospects, interactions, meeting tasks and stage entries; 0: the day only cost money';
+COMMENT ON COLUMN sales_internal.metric_days.prospects_added IS 'Prospects made';
+COMMENT ON COLUMN sales_internal.metric_days.prospects_imported IS 'Those not made by hand';
+COMMENT ON COLUMN sales_internal.metric_days.prospects_contacted IS 'Distinct prospects with an outbound interaction; does not add up over days';
+COMMENT ON COLUMN sales_internal.metric_days.messages_sent IS 'Messages sent';
+COMMENT ON COLUMN sales_internal.metric_days.answered IS 'Messages sent that were answered, whenever';
+COMMENT ON COLUMN sales_internal.metric_days.responses_received IS 'Inbound interactions and answered outbound ones';
+COMMENT ON COLUMN sales_internal.metric_days.meetings_scheduled IS 'Meeting tasks made and not cancelled';
+COMMENT ON COLUMN sales_internal.metric_days.proposals_sent IS 'Entries of proposition_envoyee';
+COMMENT ON COLUMN sales_internal.metric_days.deals_won IS 'Entries of client';
+COMMENT ON COLUMN sales_internal.metric_days.deals_lost IS 'Entries of perdu';
+COMMENT ON COLUMN sales_internal.metric_days.revenue IS 'Value of the deals won';
+COMMENT ON COLUMN sales_internal.metric_days.cycle_seconds IS 'Over deals won: seconds since the prospect''s first stage';
+COMMENT ON COLUMN sales_internal.metric_days.cost IS 'Enrichments and AI calls';
+COMMENT ON COLUMN sales_internal.metric_state.company_id IS 'Tenant';
+COMMENT ON COLUMN sales_internal.metric_state.refreshed_at IS 'When the metrics were last brought up to date';
+COMMENT ON COLUMN sales_internal.metric_state.sector_id IS 'Industry of most of the company''s prospects, for benchmarks';
+COMMENT ON COLUMN sales_internal.metric_state.sector_at IS 'When the sector was last determined';
+COMMENT ON COLUMN sales_internal.ai_costs.cost_id IS 'Key of the call';
+COMMENT ON COLUMN sales_internal.ai_costs.company_id IS 'Tenant';
+COMMENT ON COLUMN sales_internal.ai_costs.spent_at IS 'When the call was settled';
+COMMENT ON COLUMN sales_internal.ai_costs.provider IS 'Provider called';
+COMMENT ON COLUMN sales_internal.ai_costs.purpose IS 'What for: generation, sentiment, improvement and so on';
+COMMENT ON COLUMN sales_internal.ai_costs.model IS 'Model called';
+COMMENT ON COLUMN sales_internal.ai_costs.input_tokens IS 'Tokens sent';
+COMMENT ON COLUMN sales_internal.ai_costs.output_tokens IS 'Tokens received';
+COMMENT ON COLUMN sales_internal.ai_costs.cost IS 'Cost in the company''s currency';

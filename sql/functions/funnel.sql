@@ -1,0 +1,414 @@
+-- Funnel: stages, their durations, and prospects.status in step with them.
+
+CREATE OR REPLACE FUNCTION sales_internal.stage_status(stage sales.funnel_stage) RETURNS sales.prospect_status
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (CASE stage
+        WHEN 'nouveau' THEN 'nouveau' WHEN 'contacte' THEN 'contacte'
+        WHEN 'interesse' THEN 'interesse' WHEN 'demo_programmee' THEN 'interesse'
+        WHEN 'proposition_envoyee' THEN 'negocie' WHEN 'negociation' THEN 'negocie'
+        WHEN 'client' THEN 'client' WHEN 'perdu' THEN 'perdu' END)::sales.prospect_status
+$$;
+COMMENT ON FUNCTION sales_internal.stage_status(sales.funnel_stage) IS 'The prospect''s status that goes with a stage';
+REVOKE ALL ON FUNCTION sales_internal.stage_status(sales.funnel_stage) FROM PUBLIC;
+
+-- a_contacter has no stage: whoever is to be contacted has not been reached yet.
+-- negocie enters negociation, since proposition_envoyee would count a proposal
+-- that nobody has sent.
+CREATE OR REPLACE FUNCTION sales_internal.status_stage(status sales.prospect_status) RETURNS sales.funnel_stage
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (CASE status
+        WHEN 'nouveau' THEN 'nouveau' WHEN 'contacte' THEN 'contacte' WHEN 'interesse' THEN 'interesse'
+        WHEN 'negocie' THEN 'negociation' WHEN 'client' THEN 'client' WHEN 'perdu' THEN 'perdu' END)::sales.funnel_stage
+$$;
+COMMENT ON FUNCTION sales_internal.status_stage(sales.prospect_status) IS
+    'The stage that a status set by hand enters; null for a_contacter';
+REVOKE ALL ON FUNCTION sales_internal.status_stage(sales.prospect_status) FROM PUBLIC;
+
+-- Win rates of other sellers' pipelines, worth as much as this many deals of one's own.
+CREATE OR REPLACE FUNCTION sales_internal.stage_prior(stage sales.funnel_stage) RETURNS numeric
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE stage WHEN 'nouveau' THEN 0.05 WHEN 'contacte' THEN 0.10 WHEN 'interesse' THEN 0.20
+        WHEN 'demo_programmee' THEN 0.35 WHEN 'proposition_envoyee' THEN 0.45 WHEN 'negociation' THEN 0.60
+        WHEN 'client' THEN 1 WHEN 'perdu' THEN 0 END
+$$;
+COMMENT ON FUNCTION sales_internal.stage_prior(sales.funnel_stage) IS
+    'Chance of a win from a stage, where a company has no history';
+REVOKE ALL ON FUNCTION sales_internal.stage_prior(sales.funnel_stage) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.stage_chance(stage sales.funnel_stage, decided bigint, won bigint)
+RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN stage IN ('client', 'perdu') THEN sales_internal.stage_prior(stage)
+        ELSE (coalesce(won, 0) + 10 * sales_internal.stage_prior(stage)) / (coalesce(decided, 0) + 10) END
+$$;
+COMMENT ON FUNCTION sales_internal.stage_chance(sales.funnel_stage, bigint, bigint) IS
+    'Share of decided deals that were won, drawn towards the prior, which weighs as much as 10 deals';
+REVOKE ALL ON FUNCTION sales_internal.stage_chance(sales.funnel_stage, bigint, bigint) FROM PUBLIC;
+
+-- For each stage: of the prospects that ever reached it and are decided, those won.
+-- One that passed a stage more than once counts once.
+CREATE OR REPLACE FUNCTION sales_internal.stage_history(company uuid)
+RETURNS TABLE (stage sales.funnel_stage, decided bigint, won bigint)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH latest AS (
+        SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage
+        FROM sales.conversion_funnel f WHERE f.company_id = company
+        ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
+    ), ended AS (
+        SELECT l.prospect_id, l.stage = 'client' AS won FROM latest l WHERE l.stage IN ('client', 'perdu')
+    )
+    SELECT f.stage, count(DISTINCT f.prospect_id), count(DISTINCT f.prospect_id) FILTER (WHERE e.won)
+    FROM sales.conversion_funnel f JOIN ended e USING (prospect_id)
+    WHERE f.company_id = company
+    GROUP BY f.stage
+$$;
+COMMENT ON FUNCTION sales_internal.stage_history(uuid) IS 'Decided and won prospects by stage reached';
+REVOKE ALL ON FUNCTION sales_internal.stage_history(uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.refresh_stage_odds(company uuid) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH fresh AS MATERIALIZED (
+        SELECT s.stage, coalesce(h.decided, 0) AS decided, coalesce(h.won, 0) AS won
+        FROM unnest(enum_range(NULL::sales.funnel_stage)) AS s (stage)
+        LEFT JOIN sales_internal.stage_history(company) h USING (stage)
+        WHERE EXISTS (SELECT FROM sales.companies c WHERE c.company_id = company)
+    )
+    INSERT INTO sales_internal.stage_odds AS o (company_id, stage, decided, won)
+    SELECT company, stage, decided, won FROM fresh
+    ON CONFLICT (company_id, stage) DO UPDATE SET decided = excluded.decided, won = excluded.won
+    WHERE (o.decided, o.won) IS DISTINCT FROM (excluded.decided, excluded.won)
+$$;
+COMMENT ON FUNCTION sales_internal.refresh_stage_odds(uuid) IS 'Counts a company''s decided deals by stage anew';
+REVOKE ALL ON FUNCTION sales_internal.refresh_stage_odds(uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.next_action_text(stage sales.funnel_stage, language text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE coalesce(language, 'en')
+        WHEN 'fr' THEN CASE stage
+            WHEN 'nouveau' THEN 'Envoyer un premier message personnalisé' WHEN 'contacte' THEN 'Relancer dans 3 jours sans réponse'
+            WHEN 'interesse' THEN 'Proposer une démonstration' WHEN 'demo_programmee' THEN 'Préparer la démonstration et confirmer le rendez-vous'
+            WHEN 'proposition_envoyee' THEN 'Appeler pour répondre aux questions sur la proposition' WHEN 'negociation' THEN 'Lever les dernières objections et fixer une date de signature'
+            WHEN 'client' THEN 'Lancer l''accueil du client et demander une recommandation' ELSE 'Noter la raison et reprendre contact dans 6 mois' END
+        WHEN 'it' THEN CASE stage
+            WHEN 'nouveau' THEN 'Inviare un primo messaggio personalizzato' WHEN 'contacte' THEN 'Sollecitare dopo 3 giorni senza risposta'
+            WHEN 'interesse' THEN 'Proporre una dimostrazione' WHEN 'demo_programmee' THEN 'Preparare la dimostrazione e confermare l''appuntamento'
+            WHEN 'proposition_envoyee' THEN 'Chiamare per rispondere alle domande sulla proposta' WHEN 'negociation' THEN 'Risolvere le ultime obiezioni e fissare la firma'
+            WHEN 'client' THEN 'Avviare l''inserimento del cliente e chiedere una referenza' ELSE 'Annotare il motivo e ricontattare tra 6 mesi' END
+        WHEN 'es' THEN CASE stage
+            WHEN 'nouveau' THEN 'Enviar un primer mensaje personalizado' WHEN 'contacte' THEN 'Insistir a los 3 días sin respuesta'
+            WHEN 'interesse' THEN 'Proponer una demostración' WHEN 'demo_programmee' THEN 'Preparar la demostración y confirmar la cita'
+            WHEN 'proposition_envoyee' THEN 'Llamar para resolver dudas sobre la propuesta' WHEN 'negociation' THEN 'Resolver las últimas objeciones y fijar la firma'
+            WHEN 'client' THEN 'Iniciar la acogida del cliente y pedir una referencia' ELSE 'Anotar el motivo y volver a contactar en 6 meses' END
+        WHEN 'de' THEN CASE stage
+            WHEN 'nouveau' THEN 'Erste persönliche Nachricht senden' WHEN 'contacte' THEN 'Nach 3 Tagen ohne Antwort nachfassen'
+            WHEN 'interesse' THEN 'Eine Vorführung anbieten' WHEN 'demo_programmee' THEN 'Vorführung vorbereiten und Termin bestätigen'
+            WHEN 'proposition_envoyee' THEN 'Anrufen und Fragen zum Angebot klären' WHEN 'negociation' THEN 'Letzte Einwände klären und Termin für die Unterschrift festlegen'
+            WHEN 'client' THEN 'Einführung des Kunden beginnen und um Empfehlung bitten' ELSE 'Grund notieren und in 6 Monaten erneut melden' END
+        ELSE CASE stage
+            WHEN 'nouveau' THEN 'Send a first personal message' WHEN 'contacte' THEN 'Follow up after 3 days without an answer'
+            WHEN 'interesse' THEN 'Offer a demonstration' WHEN 'demo_programmee' THEN 'Prepare the demonstration and confirm the appointment'
+            WHEN 'proposition_envoyee' THEN 'Call to answer questions on the proposal' WHEN 'negociation' THEN 'Settle the last objections and set a date to sign'
+            WHEN 'client' THEN 'Start onboarding and ask for a referral' ELSE 'Note the reason and get in touch again in 6 months' END
+    END
+$$;
+COMMENT ON FUNCTION sales_internal.next_action_text(sales.funnel_stage, text) IS
+    'The usual next action in a stage, in the company''s language; suggest_next_action() knows better';
+REVOKE ALL ON FUNCTION sales_internal.next_action_text(sales.funnel_stage, text) FROM PUBLIC;
+
+-- BEFORE INSERT: what the writer left open.
+CREATE OR REPLACE FUNCTION sales_internal.funnel_defaults() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF sales_internal.restoring() THEN
+        RETURN NEW;
+    END IF;
+    IF NEW.created_by IS NULL AND NEW.company_id = sales.current_company_id() THEN
+        NEW.created_by := sales.current_user_id();
+    END IF;
+    IF NEW.conversion_probability IS NULL THEN
+        NEW.conversion_probability := round(sales_internal.stage_chance(NEW.stage, o.decided, o.won), 2)
+            FROM (SELECT) AS one LEFT JOIN sales_internal.stage_odds o
+                ON o.company_id = NEW.company_id AND o.stage = NEW.stage;
+    END IF;
+    IF NEW.next_action IS NULL THEN
+        NEW.next_action := sales_internal.next_action_text(NEW.stage, c.language)
+            FROM sales.companies c WHERE c.company_id = NEW.company_id;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.funnel_defaults() IS
+    'Trigger: user, probability and next action of a stage entry, where the writer gave none';
+REVOKE ALL ON FUNCTION sales_internal.funnel_defaults() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER funnel_defaults BEFORE INSERT ON sales.conversion_funnel
+    FOR EACH ROW EXECUTE FUNCTION sales_internal.funnel_defaults();
+
+-- AFTER each statement: durations and prospects.status follow the entries.
+-- The prospects are locked first, so that two who enter stages of one prospect
+-- at once are put in order and the second sees the first's entry.
+CREATE OR REPLACE FUNCTION sales_internal.funnel_sync_prospects(companies uuid[], prospects uuid[], entered uuid[])
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM FROM sales.prospects p
+    WHERE p.prospect_id = ANY (prospects) AND p.company_id = ANY (companies)
+    ORDER BY p.prospect_id FOR NO KEY UPDATE;
+
+    UPDATE sales.conversion_funnel f SET stage_duration_hours = d.hours
+    FROM (SELECT funnel_id,
+                 round(extract(epoch FROM lead(stage_entered_at)
+                     OVER (PARTITION BY prospect_id ORDER BY stage_entered_at, funnel_id)
+                     - stage_entered_at) / 3600)::integer AS hours
+          FROM sales.conversion_funnel
+          WHERE prospect_id = ANY (prospects) AND company_id = ANY (companies)
+            AND isfinite(stage_entered_at)) AS d
+    WHERE f.funnel_id = d.funnel_id AND f.prospect_id = ANY (prospects) AND f.company_id = ANY (companies)
+      AND f.stage_duration_hours IS DISTINCT FROM d.hours;
+
+    -- a_contacter stays for whoever was entered as nouveau before.
+    UPDATE sales.prospects p SET status = sales_internal.stage_status(l.stage)
+    FROM (SELECT DISTINCT ON (prospect_id) prospect_id, stage, funnel_id
+          FROM sales.conversion_funnel
+          WHERE prospect_id = ANY (prospects) AND company_id = ANY (companies)
+          ORDER BY prospect_id, stage_entered_at DESC, funnel_id DESC) AS l
+    WHERE p.prospect_id = l.prospect_id AND p.company_id = ANY (companies)
+      AND p.status <> sales_internal.stage_status(l.stage)
+      AND NOT (p.status = 'a_contacter' AND l.stage = 'nouveau' AND l.funnel_id <> ALL (entered));
+END
+$$;
+COMMENT ON FUNCTION sales_internal.funnel_sync_prospects(uuid[], uuid[], uuid[]) IS
+    'Sets durations and status of prospects after their stages';
+REVOKE ALL ON FUNCTION sales_internal.funnel_sync_prospects(uuid[], uuid[], uuid[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.funnel_sync() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    companies uuid[];
+    prospects uuid[];
+    entered uuid[] := '{}';
+BEGIN
+    IF sales_internal.restoring() THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(DISTINCT company_id), array_agg(DISTINCT prospect_id), array_agg(funnel_id)
+        INTO companies, prospects, entered FROM added;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(DISTINCT company_id), array_agg(DISTINCT prospect_id)
+        INTO companies, prospects FROM removed;
+    ELSE
+        -- Only entries that moved; a new duration or value moves nothing.
+        SELECT array_agg(DISTINCT x.company_id), array_agg(DISTINCT x.prospect_id), array_agg(DISTINCT x.funnel_id)
+        INTO companies, prospects, entered
+        FROM ((SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM added
+               EXCEPT SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM removed)
+              UNION ALL
+              (SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM removed
+               EXCEPT SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM added)) AS x;
+    END IF;
+    IF prospects IS NOT NULL THEN
+        PERFORM sales_internal.funnel_sync_prospects(companies, prospects, coalesce(entered, '{}'));
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.funnel_sync() IS
+    'Trigger: durations of stages and status of prospects after stages were entered, changed or removed';
+REVOKE ALL ON FUNCTION sales_internal.funnel_sync() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER funnel_sync_insert AFTER INSERT ON sales.conversion_funnel
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.funnel_sync();
+CREATE OR REPLACE TRIGGER funnel_sync_update AFTER UPDATE ON sales.conversion_funnel
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.funnel_sync();
+CREATE OR REPLACE TRIGGER funnel_sync_delete AFTER DELETE ON sales.conversion_funnel
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.funnel_sync();
+
+-- The other direction: a status set by hand enters its stage.
+CREATE OR REPLACE FUNCTION sales_internal.status_sync() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    target sales.funnel_stage := sales_internal.status_stage(NEW.status);
+    now_in sales.funnel_stage;
+BEGIN
+    IF target IS NULL OR sales_internal.restoring() THEN
+        RETURN NULL;
+    END IF;
+    SELECT f.stage INTO now_in FROM sales.conversion_funnel f
+    WHERE f.company_id = NEW.company_id AND f.prospect_id = NEW.prospect_id
+    ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1;
+    IF sales_internal.stage_status(now_in) IS DISTINCT FROM NEW.status THEN
+        INSERT INTO sales.conversion_funnel (company_id, prospect_id, stage, stage_entered_at)
+        VALUES (NEW.company_id, NEW.prospect_id, target, sales_internal.now());
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.status_sync() IS
+    'Trigger: a prospect whose status was changed enters the stage that goes with it';
+REVOKE ALL ON FUNCTION sales_internal.status_sync() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER funnel_status AFTER UPDATE ON sales.prospects
+    FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status)
+    EXECUTE FUNCTION sales_internal.status_sync();
+
+CREATE OR REPLACE FUNCTION sales.enter_stage(
+    prospect_id uuid, stage text, deal_value numeric DEFAULT NULL, loss_reason text DEFAULT NULL)
+RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    company uuid := sales_internal.require_company();
+    person uuid := enter_stage.prospect_id;
+    target sales.funnel_stage;
+    current_entry sales.conversion_funnel;
+    entry uuid;
+BEGIN
+    PERFORM sales_internal.require('conversion_funnel', 'create');
+    IF enter_stage.stage IS NULL
+       OR enter_stage.stage <> ALL (enum_range(NULL::sales.funnel_stage)::text[]) THEN
+        RAISE EXCEPTION 'there is no stage "%"', enter_stage.stage
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = format('Stages are %s.', array_to_string(enum_range(NULL::sales.funnel_stage), ', '));
+    END IF;
+    target := enter_stage.stage::sales.funnel_stage;
+    IF enter_stage.deal_value < 0 OR enter_stage.deal_value = 'NaN' OR round(enter_stage.deal_value, 2) > 99999999.99 THEN
+        RAISE EXCEPTION 'a deal cannot be worth %', enter_stage.deal_value
+            USING ERRCODE = 'numeric_value_out_of_range', HINT = 'Give deal_value from 0 to 99999999.99.';
+    END IF;
+    IF enter_stage.loss_reason IS NOT NULL AND target <> 'perdu' THEN
+        RAISE EXCEPTION 'a reason of loss goes with the stage "perdu" only'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave loss_reason out, or enter the stage "perdu".';
+    END IF;
+    IF length(enter_stage.loss_reason) > 100 THEN
+        RAISE EXCEPTION 'a reason of loss has at most 100 characters'
+            USING ERRCODE = 'string_data_right_truncation', HINT = 'Keep loss_reason short and the details in prospects.notes.';
+    END IF;
+
+    -- Whoever moves a prospect waits for whoever moves it already.
+    PERFORM FROM sales.prospects p
+    WHERE p.company_id = company AND p.prospect_id = person AND p.deleted_at IS NULL
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no prospect %', person
+            USING ERRCODE = 'no_data_found', HINT = 'Give the prospect_id of one of your company''s prospects.';
+    END IF;
+
+    SELECT f.* INTO current_entry FROM sales.conversion_funnel f
+    WHERE f.company_id = company AND f.prospect_id = person
+    ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1;
+    IF current_entry.stage = target THEN
+        -- Already there: a call made twice must not count a deal twice.
+        IF num_nonnulls(enter_stage.deal_value, enter_stage.loss_reason) > 0 THEN
+            UPDATE sales.conversion_funnel f
+            SET deal_value = coalesce(enter_stage.deal_value, f.deal_value),
+                loss_reason = coalesce(enter_stage.loss_reason, f.loss_reason)
+            WHERE f.company_id = company AND f.funnel_id = current_entry.funnel_id;
+        END IF;
+        RETURN current_entry.funnel_id;
+    END IF;
+
+    INSERT INTO sales.conversion_funnel AS f (company_id, prospect_id, stage, stage_entered_at, deal_value, loss_reason)
+    VALUES (company, person, target, greatest(sales_internal.now(), current_entry.stage_entered_at),
+            enter_stage.deal_value, enter_stage.loss_reason)
+    RETURNING f.funnel_id INTO entry;
+    RETURN entry;
+END
+$$;
+COMMENT ON FUNCTION sales.enter_stage(uuid, text, numeric, text) IS
+    'Moves a prospect into a stage of the funnel; returns the entry. In the stage already: sets its value or reason only';
+REVOKE ALL ON FUNCTION sales.enter_stage(uuid, text, numeric, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.enter_stage(uuid, text, numeric, text) TO sales_app;
+
+-- Stage by history, then by time in the stage: of the decided deals that were
+-- still in the stage after that long, those that were won.
+CREATE OR REPLACE FUNCTION sales_internal.open_chances(company uuid, only_prospect uuid DEFAULT NULL)
+RETURNS TABLE (prospect_id uuid, stage sales.funnel_stage, entered_at timestamptz, decided bigint, chance numeric)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH latest AS (
+        SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage, f.stage_entered_at, f.funnel_id
+        FROM sales.conversion_funnel f WHERE f.company_id = company
+        ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
+    ), history AS MATERIALIZED (
+        SELECT * FROM sales_internal.stage_history(company)
+    ), stays AS MATERIALIZED (
+        -- How long decided deals stayed in a stage, longest first, with running counts.
+        SELECT s.stage, s.hours,
+               count(*) OVER w AS decided, count(*) FILTER (WHERE s.won) OVER w AS won
+        FROM (SELECT f.stage, f.stage_duration_hours AS hours, l.stage = 'client' AS won
+              FROM sales.conversion_funnel f JOIN latest l USING (prospect_id)
+              WHERE f.company_id = company AND l.stage IN ('client', 'perdu')
+                AND f.stage NOT IN ('client', 'perdu') AND f.stage_duration_hours IS NOT NULL) AS s
+        WINDOW w AS (PARTITION BY s.stage ORDER BY s.hours DESC)
+    ), target AS (
+        SELECT l.prospect_id, l.stage, l.stage_entered_at,
+               extract(epoch FROM sales_internal.now() - l.stage_entered_at) / 3600 AS hours
+        FROM latest l
+        WHERE l.prospect_id = only_prospect OR (only_prospect IS NULL AND l.stage NOT IN ('client', 'perdu'))
+    )
+    SELECT t.prospect_id, t.stage, t.stage_entered_at, coalesce(h.decided, 0),
+           CASE WHEN t.stage IN ('client', 'perdu') THEN sales_internal.stage_prior(t.stage)
+                ELSE (coalesce(s.won, 0) + 10 * sales_internal.stage_chance(t.stage, h.decided, h.won))
+                     / (coalesce(s.decided, 0) + 10) END
+    FROM target t
+    LEFT JOIN history h USING (stage)
+    LEFT JOIN LATERAL (
+        SELECT s.decided, s.won FROM stays s
+        WHERE s.stage = t.stage AND s.hours >= t.hours
+        ORDER BY s.hours LIMIT 1) s ON true
+$$;
+COMMENT ON FUNCTION sales_internal.open_chances(uuid, uuid) IS
+    'Chance of a win of each open prospect (or of one), from the company''s decided deals that were in the stage as long';
+REVOKE ALL ON FUNCTION sales_internal.open_chances(uuid, uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales.conversion_probability(prospect_id uuid) RETURNS numeric
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    company uuid := sales_internal.require_company();
+    person record;
+BEGIN
+    PERFORM sales_internal.require('conversion_funnel', 'read');
+    SELECT p.status INTO person FROM sales.prospects p
+    WHERE p.company_id = company AND p.prospect_id = conversion_probability.prospect_id AND p.deleted_at IS NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no prospect %', conversion_probability.prospect_id
+            USING ERRCODE = 'no_data_found', HINT = 'Give the prospect_id of one of your company''s prospects.';
+    END IF;
+    RETURN coalesce(
+        (SELECT round(chance, 2) FROM sales_internal.open_chances(company, conversion_probability.prospect_id)),
+        (SELECT round(sales_internal.stage_chance(s.stage, h.decided, h.won), 2)
+         FROM (VALUES (coalesce(sales_internal.status_stage(person.status), 'nouveau'))) AS s (stage)
+         LEFT JOIN sales_internal.stage_history(company) h USING (stage)));
+END
+$$;
+COMMENT ON FUNCTION sales.conversion_probability(uuid) IS
+    'Chance from 0 to 1 that a prospect becomes a client, from how the company''s earlier deals went';
+REVOKE ALL ON FUNCTION sales.conversion_probability(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.conversion_probability(uuid) TO sales_app;
