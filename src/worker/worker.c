@@ -44,6 +44,7 @@
 #define LONG_JOBS 2				/* processes for long jobs at a time */
 #define POLL_MS 1000			/* without shared memory nobody wakes us */
 #define MAX_SLEEP_MS 300000
+#define ERROR_PAUSE_MS 60000	/* when the queue itself cannot be read */
 
 static int	guc_max_calls = 256;
 
@@ -521,7 +522,7 @@ time_to_sleep(void)
 	if (calls_open() >= guc_max_calls)
 		return ms;				/* a call's end wakes us */
 	if (in_transaction(step_until_due, &ms) != NULL)
-		ms = POLL_MS;
+		ms = ERROR_PAUSE_MS;
 	if (!slots_are_shared())
 		ms = Min(ms, POLL_MS);
 	return Min(ms, MAX_SLEEP_MS);
