@@ -67,25 +67,6 @@ CREATE TABLE sales_internal.periodic_tasks (
 COMMENT ON TABLE sales_internal.periodic_tasks IS
     'What workers and maintain() do again and again; rows are made by the extension, so they are not dumped';
 
--- What calls outside have cost, one row a call.
-CREATE TABLE sales_internal.usage_ledger (
-    usage_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
-    company_id uuid NOT NULL REFERENCES sales.companies ON DELETE CASCADE,
-    job_id uuid,
-    api_key_id uuid,
-    provider text NOT NULL,
-    model text,
-    tokens_in integer,
-    tokens_out integer,
-    cost numeric(12,6) NOT NULL DEFAULT 0,
-    called_at timestamptz NOT NULL DEFAULT now()
-);
-CREATE INDEX usage_ledger_company_idx ON sales_internal.usage_ledger (company_id, called_at);
-COMMENT ON TABLE sales_internal.usage_ledger IS
-    'Calls to outside services and what they cost; enrichments carry their own cost and are not repeated in the ROI';
-COMMENT ON COLUMN sales_internal.usage_ledger.cost IS 'In the setting billing.currency';
-SELECT sales_internal.dump_table('sales_internal.usage_ledger');
-
 CREATE FUNCTION sales_internal.wake_workers() RETURNS void
     AS 'MODULE_PATHNAME', 'sales_wake_workers'
     LANGUAGE C VOLATILE;
