@@ -27,4 +27,5 @@ SQL_FUNCTIONS = \
     directory \
     queue \
     funnel \
-    rollup
+    rollup \
+    bi

@@ -344,6 +344,7 @@ BEGIN
     INSERT INTO sales_internal.metric_state AS s (company_id, refreshed_at)
     SELECT c.company_id, sales_internal.now() FROM sales.companies c WHERE c.company_id = ANY (companies)
     ON CONFLICT (company_id) DO UPDATE SET refreshed_at = excluded.refreshed_at;
+    PERFORM sales_internal.refresh_sector(c) FROM unnest(companies) AS c;
     RETURN coalesce(cardinality(days), 0);
 END
 $$;
@@ -358,13 +359,16 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     company uuid := sales_internal.require_company();
+    days bigint;
 BEGIN
     PERFORM sales_internal.require('analytics', 'read');
     IF "from" > "to" THEN
         RAISE EXCEPTION 'the range of days ends before it starts'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Call sales.refresh_metrics(from, to) with from <= to.';
     END IF;
-    RETURN sales_internal.refresh_companies(ARRAY[company], "from", "to");
+    days := sales_internal.refresh_companies(ARRAY[company], "from", "to");
+    PERFORM sales_internal.publish_benchmarks();
+    RETURN days;
 END
 $$;
 COMMENT ON FUNCTION sales.refresh_metrics(date, date) IS

@@ -75,3 +75,39 @@ COMMENT ON COLUMN sales.improvement_suggestions.created_at IS 'When it was sugge
 CALL sales_internal.protect_table('success_reports', 'report_id');
 CALL sales_internal.protect_table('improvement_suggestions', 'suggestion_id');
 
+
+CREATE FUNCTION sales_internal.deal_quantiles(deal_values float8[], chances float8[], quantiles float8[]) RETURNS float8[]
+    AS 'MODULE_PATHNAME', 'sales_deal_quantiles'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.deal_quantiles(float8[], float8[], float8[]) IS
+    'Quantiles of the sum of deals that each come with their own chance or not at all';
+REVOKE ALL ON FUNCTION sales_internal.deal_quantiles(float8[], float8[], float8[]) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.proportions_p(hits1 bigint, n1 bigint, hits2 bigint, n2 bigint) RETURNS float8
+    AS 'MODULE_PATHNAME', 'sales_proportions_p'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.proportions_p(bigint, bigint, bigint, bigint) IS
+    'Two-sided p-value of the difference of two shares, by the pooled z-test';
+REVOKE ALL ON FUNCTION sales_internal.proportions_p(bigint, bigint, bigint, bigint) FROM PUBLIC;
+
+-- What was published of each sector, once and for all: see docs/bi.md.
+CREATE TABLE sales_internal.sector_benchmarks (
+    sector_id uuid NOT NULL REFERENCES sales.industries ON DELETE CASCADE,
+    quarter_start date NOT NULL,
+    edition date NOT NULL,
+    companies integer NOT NULL CHECK (companies >= 5 AND companies % 5 = 0),
+    response_rate numeric(4,0) NOT NULL,
+    conversion_rate numeric(4,0) NOT NULL,
+    sales_cycle_days numeric(4,0),
+    PRIMARY KEY (sector_id, quarter_start, edition, companies)
+);
+COMMENT ON TABLE sales_internal.sector_benchmarks IS
+    'Published means of each sector and quarter, over 5, 10, 15 ... companies; never changed once written';
+COMMENT ON COLUMN sales_internal.sector_benchmarks.sector_id IS 'Industry of most of the companies'' prospects';
+COMMENT ON COLUMN sales_internal.sector_benchmarks.quarter_start IS 'First day of the quarter';
+COMMENT ON COLUMN sales_internal.sector_benchmarks.edition IS 'Monday of the week of publication; of a quarter that is over, its last day';
+COMMENT ON COLUMN sales_internal.sector_benchmarks.companies IS 'Companies in the mean, a multiple of 5';
+COMMENT ON COLUMN sales_internal.sector_benchmarks.response_rate IS 'Mean response rate in whole percent';
+COMMENT ON COLUMN sales_internal.sector_benchmarks.conversion_rate IS 'Mean conversion rate in whole percent';
+COMMENT ON COLUMN sales_internal.sector_benchmarks.sales_cycle_days IS 'Mean sales cycle in whole days';
+SELECT sales_internal.dump_table('sales_internal.sector_benchmarks');
