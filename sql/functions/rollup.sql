@@ -40,8 +40,7 @@ AS $$
     UNION SELECT (created_at AT TIME ZONE timezone)::date FROM sales.tasks, zone WHERE company_id = company AND type = 'meeting'
     UNION SELECT (stage_entered_at AT TIME ZONE timezone)::date FROM sales.conversion_funnel, zone WHERE company_id = company
     UNION SELECT (created_at AT TIME ZONE timezone)::date FROM sales.enrichments, zone WHERE company_id = company AND cost > 0
-    UNION SELECT (called_at AT TIME ZONE timezone)::date FROM sales_internal.usage_ledger, zone
-          WHERE company_id = company AND model IS NOT NULL AND cost > 0
+    UNION SELECT (spent_at AT TIME ZONE timezone)::date FROM sales_internal.ai_costs, zone WHERE company_id = company
     UNION SELECT day FROM sales_internal.metric_days WHERE company_id = company
     UNION SELECT date FROM sales.analytics WHERE company_id = company
 $$;
@@ -49,9 +48,7 @@ COMMENT ON FUNCTION sales_internal.metric_company_days(uuid) IS
     'Days on which a company has activity, cost or stored metrics';
 REVOKE ALL ON FUNCTION sales_internal.metric_company_days(uuid) FROM PUBLIC;
 
--- Recomputes some days from the base tables, each found by index.  Of the
--- ledger of outside calls those with a model are AI calls; enrichments carry
--- their own cost.
+-- Recomputes some days from the base tables, each found by index.
 CREATE OR REPLACE FUNCTION sales_internal.recompute_days(companies uuid[], days date[]) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
@@ -101,9 +98,8 @@ AS $$
             WHERE x.company_id = d.company_id AND x.created_at >= d.from_at AND x.created_at < d.to_at) e
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(x.cost), 0) AS cost
-            FROM sales_internal.usage_ledger x
-            WHERE x.company_id = d.company_id AND x.called_at >= d.from_at AND x.called_at < d.to_at
-              AND x.model IS NOT NULL) a
+            FROM sales_internal.ai_costs x
+            WHERE x.company_id = d.company_id AND x.spent_at >= d.from_at AND x.spent_at < d.to_at) a
     ), gone_days AS (
         DELETE FROM sales_internal.metric_days m USING fresh f
         WHERE m.company_id = f.company_id AND m.day = f.day AND f.events = 0 AND f.cost = 0
@@ -483,8 +479,8 @@ BEGIN
         SELECT created_at AT TIME ZONE zone, 'cost', prospect_id, NULL, cost, NULL
         FROM sales.enrichments WHERE company_id = mine
         UNION ALL
-        SELECT called_at AT TIME ZONE zone, 'cost', NULL, NULL, cost, NULL
-        FROM sales_internal.usage_ledger WHERE company_id = mine AND model IS NOT NULL
+        SELECT spent_at AT TIME ZONE zone, 'cost', NULL, NULL, cost, NULL
+        FROM sales_internal.ai_costs WHERE company_id = mine
     ), placed AS (
         SELECT e.*, k.kind, k.first_day, k.last_day
         FROM events e
@@ -571,6 +567,21 @@ COMMENT ON FUNCTION sales.check_metrics() IS
     'Compares all metrics of the company with a plain recomputation; no row where all is exact';
 REVOKE ALL ON FUNCTION sales.check_metrics() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.check_metrics() TO sales_app;
+
+CREATE OR REPLACE FUNCTION sales_internal.record_ai_cost(
+    company uuid, provider text, purpose text, model text, cost numeric,
+    input_tokens bigint DEFAULT 0, output_tokens bigint DEFAULT 0)
+RETURNS uuid
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO sales_internal.ai_costs (company_id, spent_at, provider, purpose, model, cost, input_tokens, output_tokens)
+    VALUES (company, sales_internal.now(), provider, purpose, model, cost, input_tokens, output_tokens)
+    RETURNING cost_id
+$$;
+COMMENT ON FUNCTION sales_internal.record_ai_cost(uuid, text, text, text, numeric, bigint, bigint) IS
+    'Notes what an AI call cost; called where the call is settled';
+REVOKE ALL ON FUNCTION sales_internal.record_ai_cost(uuid, text, text, text, numeric, bigint, bigint) FROM PUBLIC;
 
 -- The worker and maintain() run what is listed there, where there is such a list.
 DO $$

@@ -137,6 +137,23 @@ CREATE TABLE sales_internal.metric_state (
 COMMENT ON TABLE sales_internal.metric_state IS 'When the metrics of a company were last brought up to date, and its sector';
 SELECT sales_internal.dump_table('sales_internal.metric_state');
 
+-- Money spent on AI calls; providers write it when a call is settled.
+CREATE TABLE sales_internal.ai_costs (
+    cost_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
+    company_id uuid NOT NULL REFERENCES sales.companies ON DELETE CASCADE,
+    spent_at timestamptz NOT NULL DEFAULT now(),
+    provider text NOT NULL,
+    purpose text NOT NULL,
+    model text,
+    input_tokens bigint NOT NULL DEFAULT 0 CHECK (input_tokens >= 0),
+    output_tokens bigint NOT NULL DEFAULT 0 CHECK (output_tokens >= 0),
+    cost numeric(12,6) NOT NULL DEFAULT 0 CHECK (cost >= 0)
+);
+CREATE INDEX ai_costs_company_idx ON sales_internal.ai_costs (company_id, spent_at);
+COMMENT ON TABLE sales_internal.ai_costs IS
+    'Ledger of AI calls: what each cost, in the company''s currency; no personal data';
+SELECT sales_internal.dump_table('sales_internal.ai_costs');
+
 CREATE FUNCTION sales_internal.mark_metrics() RETURNS trigger
     AS 'MODULE_PATHNAME', 'sales_mark_metrics'
     LANGUAGE C;
@@ -169,7 +186,7 @@ BEGIN
             ('sales.conversion_funnel', 'stage_entered_at', 'prospect_id', 'funnel_id',
              '{company_id,prospect_id,stage,stage_entered_at,deal_value}'),
             ('sales.enrichments', 'created_at', '', 'enrichment_id', '{company_id,created_at,cost}'),
-            ('sales_internal.usage_ledger', 'called_at', '', 'usage_id', '{company_id,called_at,model,cost}'))
+            ('sales_internal.ai_costs', 'spent_at', '', 'cost_id', '{company_id,spent_at,cost}'))
             AS x (name, at, prospect, key, compared)
     LOOP
         EXECUTE format('CREATE TRIGGER metrics_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS added '
@@ -218,3 +235,12 @@ COMMENT ON COLUMN sales_internal.metric_state.company_id IS 'Tenant';
 COMMENT ON COLUMN sales_internal.metric_state.refreshed_at IS 'When the metrics were last brought up to date';
 COMMENT ON COLUMN sales_internal.metric_state.sector_id IS 'Industry of most of the company''s prospects, for benchmarks';
 COMMENT ON COLUMN sales_internal.metric_state.sector_at IS 'When the sector was last determined';
+COMMENT ON COLUMN sales_internal.ai_costs.cost_id IS 'Key of the call';
+COMMENT ON COLUMN sales_internal.ai_costs.company_id IS 'Tenant';
+COMMENT ON COLUMN sales_internal.ai_costs.spent_at IS 'When the call was settled';
+COMMENT ON COLUMN sales_internal.ai_costs.provider IS 'Provider called';
+COMMENT ON COLUMN sales_internal.ai_costs.purpose IS 'What for: generation, sentiment, improvement and so on';
+COMMENT ON COLUMN sales_internal.ai_costs.model IS 'Model called';
+COMMENT ON COLUMN sales_internal.ai_costs.input_tokens IS 'Tokens sent';
+COMMENT ON COLUMN sales_internal.ai_costs.output_tokens IS 'Tokens received';
+COMMENT ON COLUMN sales_internal.ai_costs.cost IS 'Cost in the company''s currency';

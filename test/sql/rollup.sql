@@ -90,9 +90,8 @@ SELECT sales.refresh_metrics() AS days;
 :be_super
 INSERT INTO sales.system_settings (company_id, category, key_name, value)
 VALUES (helpers.company('alpha'), 'billing', 'monthly_cost', '300.00');
-INSERT INTO sales_internal.usage_ledger (company_id, called_at, provider, model, cost)
-VALUES (helpers.company('alpha'), '2026-04-10 10:00+00', 'openai', 'm', 0.55),
-       (helpers.company('alpha'), '2026-04-10 10:00+00', 'hunter', NULL, 99);
+INSERT INTO sales_internal.ai_costs (company_id, spent_at, provider, purpose, cost)
+VALUES (helpers.company('alpha'), '2026-04-10 10:00+00', 'openai', 'generation', 0.55);
 :be_alpha
 INSERT INTO sales.enrichments (prospect_id, enrichment_type, cost, created_at) VALUES (:ada, 'website', 0.25, '2026-04-10 10:00+00');
 SELECT sales.refresh_metrics() > 0 AS some;
