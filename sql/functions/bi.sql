@@ -519,28 +519,29 @@ COMMENT ON COLUMN sales_bi.score_quality.gap IS 'Actual less predicted, in point
 COMMENT ON COLUMN sales_bi.score_quality.freshness IS 'Always 0: read from the data themselves';
 
 CREATE OR REPLACE FUNCTION sales_bi.read_ai_cost()
-RETURNS TABLE (week_start date, provider text, model text, currency text, calls bigint, input_tokens bigint, output_tokens bigint, cost numeric, freshness interval)
+RETURNS TABLE (week_start date, provider text, purpose text, model text, currency text, calls bigint, input_tokens bigint, output_tokens bigint, cost numeric, freshness interval)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT date_trunc('week', u.called_at AT TIME ZONE c.timezone)::date, u.provider, u.model,
+    SELECT date_trunc('week', u.spent_at AT TIME ZONE c.timezone)::date, u.provider, u.purpose, u.model,
            sales_internal.company_currency(sales.current_company_id()), count(*),
-           coalesce(sum(u.tokens_in), 0)::bigint, coalesce(sum(u.tokens_out), 0)::bigint, sum(u.cost), interval '0'
-    FROM sales_internal.usage_ledger u JOIN sales.companies c USING (company_id)
-    WHERE u.company_id = sales.current_company_id() AND isfinite(u.called_at) AND sales.has_permission('api_keys', 'read')
-    GROUP BY 1, 2, 3
+           sum(u.input_tokens)::bigint, sum(u.output_tokens)::bigint, sum(u.cost), interval '0'
+    FROM sales_internal.ai_costs u JOIN sales.companies c USING (company_id)
+    WHERE u.company_id = sales.current_company_id() AND isfinite(u.spent_at) AND sales.has_permission('api_keys', 'read')
+    GROUP BY 1, 2, 3, 4
 $$;
 COMMENT ON FUNCTION sales_bi.read_ai_cost() IS 'Rows of the view sales_bi.ai_cost';
 REVOKE ALL ON FUNCTION sales_bi.read_ai_cost() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales_bi.read_ai_cost() TO sales_bi, sales_app;
 CREATE OR REPLACE VIEW sales_bi.ai_cost WITH (security_invoker = true) AS
-    SELECT week_start, provider, model, currency, calls, input_tokens, output_tokens, cost, freshness
+    SELECT week_start, provider, purpose, model, currency, calls, input_tokens, output_tokens, cost, freshness
     FROM sales_bi.read_ai_cost();
 GRANT SELECT ON sales_bi.ai_cost TO sales_bi, sales_app;
-COMMENT ON VIEW sales_bi.ai_cost IS 'Calls to AI and other outside services, and what they cost, by week';
+COMMENT ON VIEW sales_bi.ai_cost IS 'AI calls and what they cost, by week';
 COMMENT ON COLUMN sales_bi.ai_cost.week_start IS 'Monday of the week';
 COMMENT ON COLUMN sales_bi.ai_cost.provider IS 'Provider called';
-COMMENT ON COLUMN sales_bi.ai_cost.model IS 'Model called; null where the service is not an AI';
+COMMENT ON COLUMN sales_bi.ai_cost.purpose IS 'What for: generation, sentiment, improvement and so on';
+COMMENT ON COLUMN sales_bi.ai_cost.model IS 'Model called';
 COMMENT ON COLUMN sales_bi.ai_cost.currency IS 'The company''s currency, setting billing.currency';
 COMMENT ON COLUMN sales_bi.ai_cost.calls IS 'Calls';
 COMMENT ON COLUMN sales_bi.ai_cost.input_tokens IS 'Tokens sent';

@@ -44,8 +44,8 @@ SELECT sales.refresh_metrics() AS days;
 -- Deleted people count in what was done, not in what is open.
 DELETE FROM sales.prospects WHERE prospect_id = '00000000-0000-7000-8000-000000000029';
 :be_super
-INSERT INTO sales_internal.usage_ledger (company_id, provider, model, tokens_in, tokens_out, cost, called_at)
-VALUES (helpers.company('alpha'), 'openai', 'm', 10, 20, 0.05, '2026-04-07 10:00+00');
+INSERT INTO sales_internal.ai_costs (company_id, provider, purpose, model, input_tokens, output_tokens, cost, spent_at)
+VALUES (helpers.company('alpha'), 'openai', 'generation', 'm', 10, 20, 0.05, '2026-04-07 10:00+00');
 -- A clock for the reader's session too.
 ALTER ROLE regress_bi_reader SET timezone = 'UTC';
 SELECT current_user AS owner \gset
