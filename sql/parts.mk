@@ -28,4 +28,7 @@ SQL_FUNCTIONS = \
     queue \
     funnel \
     rollup \
-    bi
+    bi \
+    report_words \
+    reports \
+    report_html

@@ -156,9 +156,9 @@ COMMENT ON COLUMN sales_bi.period_performance.conversion_rate IS 'Deals won in p
 COMMENT ON COLUMN sales_bi.period_performance.roi IS 'Revenue over cost in percent, less 100; null without a cost';
 COMMENT ON COLUMN sales_bi.period_performance.freshness IS 'Age of the oldest change that these numbers do not hold yet; 0 when they hold all';
 
-CREATE OR REPLACE FUNCTION sales_bi.read_funnel_now()
+CREATE OR REPLACE FUNCTION sales_internal.funnel_now_of(company uuid)
 RETURNS TABLE (as_of date, stage text, stage_order integer, prospects bigint, deal_value numeric, expected_value numeric, median_hours numeric, freshness interval)
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH person AS (
@@ -176,8 +176,8 @@ AS $$
             SELECT f.deal_value FROM sales.conversion_funnel f
             WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id AND f.deal_value IS NOT NULL
             ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1) v ON true
-        LEFT JOIN sales_internal.open_chances(sales.current_company_id()) c ON c.prospect_id = p.prospect_id
-        WHERE p.company_id = sales.current_company_id() AND p.deleted_at IS NULL
+        LEFT JOIN sales_internal.open_chances(company) c ON c.prospect_id = p.prospect_id
+        WHERE p.company_id = company AND p.deleted_at IS NULL
     )
     SELECT (sales_internal.now() AT TIME ZONE c.timezone)::date, s.stage::text, s.place::integer,
            count(p.prospect_id), coalesce(sum(p.amount), 0), coalesce(round(sum(p.amount * p.chance), 2), 0),
@@ -187,8 +187,19 @@ AS $$
     FROM sales.companies c
     CROSS JOIN unnest(enum_range(NULL::sales.funnel_stage)) WITH ORDINALITY AS s (stage, place)
     LEFT JOIN person p USING (stage)
-    WHERE c.company_id = sales.current_company_id() AND sales.has_permission('conversion_funnel', 'read')
+    WHERE c.company_id = company
     GROUP BY c.timezone, s.stage, s.place
+$$;
+COMMENT ON FUNCTION sales_internal.funnel_now_of(uuid) IS 'What sales_bi.funnel_now shows, of a given company; for reports';
+REVOKE ALL ON FUNCTION sales_internal.funnel_now_of(uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_bi.read_funnel_now()
+RETURNS TABLE (as_of date, stage text, stage_order integer, prospects bigint, deal_value numeric, expected_value numeric, median_hours numeric, freshness interval)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT * FROM sales_internal.funnel_now_of(sales.current_company_id())
+    WHERE sales.current_company_id() IS NOT NULL AND sales.has_permission('conversion_funnel', 'read')
 $$;
 COMMENT ON FUNCTION sales_bi.read_funnel_now() IS 'Rows of the view sales_bi.funnel_now';
 REVOKE ALL ON FUNCTION sales_bi.read_funnel_now() FROM PUBLIC;
@@ -240,9 +251,9 @@ COMMENT ON COLUMN sales_bi.funnel_flow.rate IS 'Moves in percent of the entries'
 COMMENT ON COLUMN sales_bi.funnel_flow.median_hours IS 'Median hours between the two';
 COMMENT ON COLUMN sales_bi.funnel_flow.freshness IS 'Always 0: read from the data themselves';
 
-CREATE OR REPLACE FUNCTION sales_bi.read_forecast()
+CREATE OR REPLACE FUNCTION sales_internal.forecast_of(company uuid)
 RETURNS TABLE (month date, currency text, deals bigint, pipeline_value numeric, expected_value numeric, low_value numeric, high_value numeric, expected_deals numeric, freshness interval)
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH pace AS (
@@ -250,30 +261,41 @@ AS $$
                    ORDER BY extract(epoch FROM w.won_at - f.stage_entered_at)::float8 / 3600) AS hours
         FROM sales.conversion_funnel f
         JOIN (SELECT x.prospect_id, max(x.stage_entered_at) AS won_at FROM sales.conversion_funnel x
-              WHERE x.company_id = sales.current_company_id() AND x.stage = 'client' GROUP BY x.prospect_id) AS w USING (prospect_id)
-        WHERE f.company_id = sales.current_company_id() AND f.stage <> 'client' AND f.stage_entered_at <= w.won_at
+              WHERE x.company_id = company AND x.stage = 'client' GROUP BY x.prospect_id) AS w USING (prospect_id)
+        WHERE f.company_id = company AND f.stage <> 'client' AND f.stage_entered_at <= w.won_at
         GROUP BY f.stage
     ), deal AS (
         SELECT date_trunc('month', greatest(sales_internal.now(),
                    o.entered_at + make_interval(hours => least(coalesce(p.hours, 720), 87600)::integer))
                    AT TIME ZONE c.timezone)::date AS month,
                v.amount, o.chance
-        FROM sales_internal.open_chances(sales.current_company_id()) o
-        JOIN sales.companies c ON c.company_id = sales.current_company_id()
+        FROM sales_internal.open_chances(company) o
+        JOIN sales.companies c ON c.company_id = company
         JOIN sales.prospects s ON s.company_id = c.company_id AND s.prospect_id = o.prospect_id AND s.deleted_at IS NULL
         CROSS JOIN LATERAL (SELECT coalesce(
             (SELECT f.deal_value FROM sales.conversion_funnel f
              WHERE f.company_id = c.company_id AND f.prospect_id = o.prospect_id AND f.deal_value IS NOT NULL
              ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1), s.estimated_budget_amount)) AS v (amount)
         LEFT JOIN pace p ON p.stage = o.stage
-        WHERE v.amount > 0 AND isfinite(o.entered_at) AND sales.has_permission('conversion_funnel', 'read')
+        WHERE v.amount > 0 AND isfinite(o.entered_at)
     )
-    SELECT month, sales_internal.company_currency(sales.current_company_id()), count(*), sum(amount), round(sum(amount * chance), 2),
+    SELECT month, sales_internal.company_currency(company), count(*), sum(amount), round(sum(amount * chance), 2),
            round(q.range[1]::numeric, 2), round(q.range[2]::numeric, 2), round(sum(chance), 2), interval '0'
     FROM (SELECT month, array_agg(amount::float8) AS amounts, array_agg(chance::float8) AS chances FROM deal GROUP BY month) AS g
     JOIN deal USING (month)
     CROSS JOIN LATERAL (SELECT sales_internal.deal_quantiles(g.amounts, g.chances, '{0.1,0.9}')) AS q (range)
     GROUP BY month, q.range
+$$;
+COMMENT ON FUNCTION sales_internal.forecast_of(uuid) IS 'What sales_bi.forecast shows, of a given company; for reports';
+REVOKE ALL ON FUNCTION sales_internal.forecast_of(uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_bi.read_forecast()
+RETURNS TABLE (month date, currency text, deals bigint, pipeline_value numeric, expected_value numeric, low_value numeric, high_value numeric, expected_deals numeric, freshness interval)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT * FROM sales_internal.forecast_of(sales.current_company_id())
+    WHERE sales.current_company_id() IS NOT NULL AND sales.has_permission('conversion_funnel', 'read')
 $$;
 COMMENT ON FUNCTION sales_bi.read_forecast() IS 'Rows of the view sales_bi.forecast';
 REVOKE ALL ON FUNCTION sales_bi.read_forecast() FROM PUBLIC;
@@ -585,9 +607,9 @@ COMMENT ON COLUMN sales_bi.enrichment_quality.cost IS 'Cost of all';
 COMMENT ON COLUMN sales_bi.enrichment_quality.cost_per_success IS 'Cost for each completed one';
 COMMENT ON COLUMN sales_bi.enrichment_quality.freshness IS 'Always 0: read from the data themselves';
 
-CREATE OR REPLACE FUNCTION sales_bi.read_sector_benchmark()
+CREATE OR REPLACE FUNCTION sales_internal.sector_benchmark_of(company uuid)
 RETURNS TABLE (quarter_start date, sector text, companies integer, response_rate numeric, sector_response_rate numeric, conversion_rate numeric, sector_conversion_rate numeric, sales_cycle_days numeric, sector_sales_cycle_days numeric, freshness interval)
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT b.quarter_start, i.name::text, b.companies, m.response_rate_percent, b.response_rate,
@@ -599,7 +621,18 @@ AS $$
           ORDER BY x.sector_id, x.quarter_start, x.edition DESC, x.companies DESC) b ON b.sector_id = s.sector_id
     LEFT JOIN sales.success_metrics m ON m.company_id = s.company_id AND m.period_start = b.quarter_start
         AND m.period_end = (b.quarter_start + interval '3 months')::date - 1
-    WHERE s.company_id = sales.current_company_id() AND sales.has_permission('success_metrics', 'read')
+    WHERE s.company_id = company
+$$;
+COMMENT ON FUNCTION sales_internal.sector_benchmark_of(uuid) IS 'What sales_bi.sector_benchmark shows, of a given company; for reports';
+REVOKE ALL ON FUNCTION sales_internal.sector_benchmark_of(uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_bi.read_sector_benchmark()
+RETURNS TABLE (quarter_start date, sector text, companies integer, response_rate numeric, sector_response_rate numeric, conversion_rate numeric, sector_conversion_rate numeric, sales_cycle_days numeric, sector_sales_cycle_days numeric, freshness interval)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT * FROM sales_internal.sector_benchmark_of(sales.current_company_id())
+    WHERE sales.current_company_id() IS NOT NULL AND sales.has_permission('success_metrics', 'read')
 $$;
 COMMENT ON FUNCTION sales_bi.read_sector_benchmark() IS 'Rows of the view sales_bi.sector_benchmark';
 REVOKE ALL ON FUNCTION sales_bi.read_sector_benchmark() FROM PUBLIC;

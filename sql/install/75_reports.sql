@@ -111,3 +111,9 @@ COMMENT ON COLUMN sales_internal.sector_benchmarks.response_rate IS 'Mean respon
 COMMENT ON COLUMN sales_internal.sector_benchmarks.conversion_rate IS 'Mean conversion rate in whole percent';
 COMMENT ON COLUMN sales_internal.sector_benchmarks.sales_cycle_days IS 'Mean sales cycle in whole days';
 SELECT sales_internal.dump_table('sales_internal.sector_benchmarks');
+
+INSERT INTO sales_internal.setting_defaults VALUES
+    ('reports.schedule', 'weekly,monthly,quarterly', 'Reports that are made by themselves'),
+    ('reports.recipients', NULL, 'E-mail addresses that get the reports; none: active admins and managers'),
+    ('reports.send', 'false', 'Are reports that are made by themselves sent, too?'),
+    ('reports.internal_copy', NULL, 'Address of the platform''s team that gets a copy of each report; a platform setting');

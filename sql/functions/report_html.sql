@@ -1,0 +1,383 @@
+-- The page of a report: one self-contained HTML document without scripts or
+-- outside references.  Every value that is not a constant of this file goes
+-- through html_text(): cells in html_table(), labels in the charts, the rest
+-- in report_html().  Mail clients that drop SVG still show the tables, which
+-- hold the same numbers.
+
+CREATE OR REPLACE FUNCTION sales_internal.html_text(value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Control characters, and those that turn the direction of writing, are dropped.
+    SELECT replace(replace(replace(replace(replace(
+        regexp_replace(coalesce(value, ''), U&'[\0001-\0008\000B\000C\000E-\001F\007F-\009F\200E\200F\202A-\202E\2066-\2069\FFFE\FFFF]', '', 'g'),
+        '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;')
+$$;
+COMMENT ON FUNCTION sales_internal.html_text(text) IS 'Text as HTML shows it, in elements and in quoted attributes';
+REVOKE ALL ON FUNCTION sales_internal.html_text(text) FROM PUBLIC;
+
+-- kind: count, money, percent, points, days, p (a probability)
+CREATE OR REPLACE FUNCTION sales_internal.report_number(value numeric, kind text, language text, currency text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN value IS NULL THEN '–' ELSE
+        translate(to_char(value, CASE kind WHEN 'count' THEN 'FM999,999,999,999,990' WHEN 'money' THEN 'FM999,999,999,999,990.00' WHEN 'p' THEN 'FM990.000'
+                                           ELSE 'FM999,999,999,990.0' END),
+                  ',.', CASE language WHEN 'en' THEN ',.' WHEN 'fr' THEN U&'\202F,' ELSE '.,' END)
+        || CASE kind WHEN 'money' THEN U&'\00A0' || currency
+                     WHEN 'percent' THEN CASE language WHEN 'en' THEN '%' ELSE U&'\00A0%' END
+                     ELSE '' END END
+$$;
+COMMENT ON FUNCTION sales_internal.report_number(numeric, text, text, text) IS
+    'A number as the language writes it: count, money, percent or days';
+REVOKE ALL ON FUNCTION sales_internal.report_number(numeric, text, text, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.report_date(day date, language text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT to_char(day::timestamp, CASE language WHEN 'en' THEN 'YYYY-MM-DD' WHEN 'de' THEN 'DD.MM.YYYY' ELSE 'DD/MM/YYYY' END) $$;
+COMMENT ON FUNCTION sales_internal.report_date(date, text) IS 'A day as the language writes it';
+REVOKE ALL ON FUNCTION sales_internal.report_date(date, text) FROM PUBLIC;
+
+-- Puts values into {name} places; the places of a value stay as they are.
+CREATE OR REPLACE FUNCTION sales_internal.report_sentence(template text, names text[], fillers text[]) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(CASE WHEN n % 2 = 0 THEN coalesce(fillers[array_position(names, part)], '') ELSE part END, '' ORDER BY n)
+    FROM unnest(regexp_split_to_array(template, '[{}]')) WITH ORDINALITY AS t (part, n)
+$$;
+COMMENT ON FUNCTION sales_internal.report_sentence(text, text[], text[]) IS 'A sentence with its {places} filled';
+REVOKE ALL ON FUNCTION sales_internal.report_sentence(text, text[], text[]) FROM PUBLIC;
+
+-- body: an array of rows, each an array of plain texts; the first cell names the row.
+CREATE OR REPLACE FUNCTION sales_internal.html_table(caption text, headers text[], body jsonb, nothing text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN body IS NULL OR jsonb_array_length(body) = 0
+        THEN '<p class="nothing">' || sales_internal.html_text(nothing) || '</p>'
+        ELSE '<table border="0" cellpadding="6" cellspacing="0" style="border-collapse:collapse;width:100%"><caption class="hidden">'
+             || sales_internal.html_text(caption) || '</caption><thead><tr>'
+             || (SELECT string_agg('<th scope="col" style="text-align:' || CASE n WHEN 1 THEN 'left' ELSE 'right' END
+                                   || ';border-bottom:2px solid #1f3a5f">' || sales_internal.html_text(h) || '</th>', '' ORDER BY n)
+                 FROM unnest(headers) WITH ORDINALITY AS x (h, n))
+             || '</tr></thead><tbody>'
+             || (SELECT string_agg('<tr>' || (
+                     SELECT string_agg(CASE n WHEN 1
+                             THEN '<th scope="row" style="text-align:left;font-weight:normal;border-bottom:1px solid #d5dbe3"><bdi>'
+                                  || sales_internal.html_text(cell) || '</bdi></th>'
+                             ELSE '<td style="text-align:right;border-bottom:1px solid #d5dbe3"><bdi>'
+                                  || sales_internal.html_text(cell) || '</bdi></td>' END, '' ORDER BY n)
+                     FROM jsonb_array_elements_text(r) WITH ORDINALITY AS c (cell, n)) || '</tr>', '' ORDER BY rn)
+                 FROM jsonb_array_elements(body) WITH ORDINALITY AS y (r, rn))
+             || '</tbody></table>' END
+$$;
+COMMENT ON FUNCTION sales_internal.html_table(text, text[], jsonb, text) IS
+    'An accessible table of plain texts, each escaped here; a sentence where there is no row';
+REVOKE ALL ON FUNCTION sales_internal.html_table(text, text[], jsonb, text) FROM PUBLIC;
+
+-- Horizontal bars; low and high, where given, are drawn as a whisker.
+CREATE OR REPLACE FUNCTION sales_internal.svg_bars(
+    id text, title text, labels text[], bars numeric[], texts text[],
+    lows numeric[] DEFAULT NULL, highs numeric[] DEFAULT NULL)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN coalesce(cardinality(labels), 0) = 0 THEN '' ELSE
+        '<svg class="chart" role="img" aria-labelledby="' || id || '-t ' || id || '-d" viewBox="0 0 720 '
+        || (cardinality(labels) * 32 + 8) || '" xmlns="http://www.w3.org/2000/svg"><title id="' || id || '-t">'
+        || sales_internal.html_text(title) || '</title><desc id="' || id || '-d">'
+        || sales_internal.html_text((SELECT string_agg(l || ': ' || t, '; ' ORDER BY n)
+                                     FROM unnest(labels, texts) WITH ORDINALITY AS x (l, t, n))) || '</desc>'
+        || (SELECT string_agg(
+                '<text x="176" y="' || (n * 32 - 8) || '" text-anchor="end" class="label">'
+                || sales_internal.html_text(left(l, 28)) || '</text>'
+                || '<rect x="186" y="' || (n * 32 - 24) || '" width="' || round(380 * greatest(coalesce(b, 0), 0) / m.most, 1)
+                || '" height="20" rx="2" fill="#2f6db5"/>'
+                || CASE WHEN lo IS NULL OR hi IS NULL THEN '' ELSE
+                   '<line x1="' || round(186 + 380 * lo / m.most, 1) || '" x2="' || round(186 + 380 * hi / m.most, 1)
+                   || '" y1="' || (n * 32 - 14) || '" y2="' || (n * 32 - 14) || '" stroke="#b3541e" stroke-width="3"/>' END
+                || '<text x="' || round(194 + 380 * greatest(coalesce(b, 0), coalesce(hi, 0), 0) / m.most, 1) || '" y="' || (n * 32 - 8)
+                || '" class="label">' || sales_internal.html_text(t) || '</text>', '' ORDER BY n)
+            FROM unnest(labels, bars, texts, lows, highs) WITH ORDINALITY AS x (l, b, t, lo, hi, n),
+                 (SELECT greatest(max(greatest(b, hi)), 0.000001) AS most FROM unnest(bars, highs) AS y (b, hi)) AS m)
+        || '</svg>' END
+$$;
+COMMENT ON FUNCTION sales_internal.svg_bars(text, text, text[], numeric[], text[], numeric[], numeric[]) IS
+    'A bar chart as inline SVG with title and description';
+REVOKE ALL ON FUNCTION sales_internal.svg_bars(text, text, text[], numeric[], text[], numeric[], numeric[]) FROM PUBLIC;
+
+-- Columns of one series with a line of another over them, on one scale.
+CREATE OR REPLACE FUNCTION sales_internal.svg_trend(
+    id text, title text, labels text[], columns_name text, columns_of numeric[], line_name text, line_of numeric[])
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN coalesce(cardinality(labels), 0) = 0 THEN '' ELSE
+        '<svg class="chart" role="img" aria-labelledby="' || id || '-t ' || id || '-d" viewBox="0 0 720 240" xmlns="http://www.w3.org/2000/svg"><title id="'
+        || id || '-t">' || sales_internal.html_text(title) || '</title><desc id="' || id || '-d">'
+        || sales_internal.html_text((SELECT string_agg(l || ': ' || c || ' / ' || v, '; ' ORDER BY n)
+                                     FROM unnest(labels, columns_of, line_of) WITH ORDINALITY AS x (l, c, v, n))) || '</desc>'
+        || '<line x1="40" x2="710" y1="190" y2="190" stroke="#1f3a5f"/>'
+        || '<text x="34" y="30" text-anchor="end" class="label">' || m.most || '</text><text x="34" y="194" text-anchor="end" class="label">0</text>'
+        || (SELECT string_agg(
+                '<rect x="' || round(40 + (n - 1) * m.step + m.step * 0.15, 1) || '" y="' || round(190 - 165 * c / m.most, 1)
+                || '" width="' || round(m.step * 0.7, 1) || '" height="' || round(165 * c / m.most, 1) || '" fill="#9dbfe3"/>'
+                || '<text x="' || round(40 + (n - 0.5) * m.step, 1) || '" y="206" text-anchor="middle" class="small">'
+                || sales_internal.html_text(right(l, 3)) || '</text>', '' ORDER BY n)
+            FROM unnest(labels, columns_of) WITH ORDINALITY AS x (l, c, n))
+        || '<polyline fill="none" stroke="#b3541e" stroke-width="3" points="'
+        || (SELECT string_agg(round(40 + (n - 0.5) * m.step, 1) || ',' || round(190 - 165 * v / m.most, 1), ' ' ORDER BY n)
+            FROM unnest(line_of) WITH ORDINALITY AS x (v, n))
+        || '"/><rect x="40" y="220" width="14" height="12" fill="#9dbfe3"/><text x="60" y="231" class="label">'
+        || sales_internal.html_text(columns_name) || '</text><line x1="330" x2="352" y1="226" y2="226" stroke="#b3541e" stroke-width="3"/><text x="358" y="231" class="label">'
+        || sales_internal.html_text(line_name) || '</text></svg>' END
+    FROM (SELECT greatest(max(greatest(c, v)), 1) AS most, 670.0 / greatest(cardinality(labels), 1) AS step
+          FROM unnest(columns_of, line_of) AS y (c, v)) AS m
+$$;
+COMMENT ON FUNCTION sales_internal.svg_trend(text, text, text[], text, numeric[], text, numeric[]) IS
+    'Columns and a line over the same weeks as inline SVG with title and description';
+REVOKE ALL ON FUNCTION sales_internal.svg_trend(text, text, text[], text, numeric[], text, numeric[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.report_sections(report sales.success_reports, language text)
+RETURNS TABLE (place integer, title text, html text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    w jsonb := sales_internal.report_words(language);
+    f jsonb := report.key_metrics;
+    currency text := f ->> 'currency';
+    nothing text := w ->> 'no_data';
+BEGIN
+    RETURN QUERY SELECT 1, w ->> 'kpis', sales_internal.html_table(w ->> 'kpis',
+        ARRAY[w ->> 'metric', w ->> 'value', w ->> 'previous', w ->> 'change'],
+        (SELECT jsonb_agg(jsonb_build_array(
+                    w ->> k.metric,
+                    sales_internal.report_number(v.now, k.kind, language, currency),
+                    sales_internal.report_number(v.old, k.kind, language, currency),
+                    CASE WHEN v.now IS NULL OR v.old IS NULL THEN '–'
+                         WHEN k.kind = 'percent' THEN CASE WHEN v.now >= v.old THEN '+' ELSE '' END
+                              || sales_internal.report_number(v.now - v.old, 'points', language, currency)
+                         WHEN v.old = 0 THEN CASE WHEN v.now = 0 THEN '0' ELSE '–' END
+                         ELSE CASE WHEN v.now >= v.old THEN '+' ELSE '' END
+                              || sales_internal.report_number(100 * (v.now - v.old) / abs(v.old), 'percent', language, currency) END)
+                    ORDER BY k.place)
+         FROM (VALUES (1, 'prospects_added', 'count'), (2, 'prospects_imported', 'count'), (3, 'prospects_contacted', 'count'),
+                      (4, 'messages_sent', 'count'), (5, 'responses_received', 'count'), (6, 'response_rate', 'percent'),
+                      (7, 'meetings_scheduled', 'count'), (8, 'proposals_sent', 'count'), (9, 'deals_won', 'count'),
+                      (10, 'deals_lost', 'count'), (11, 'conversion_rate', 'percent'), (12, 'revenue', 'money'),
+                      (13, 'avg_deal_size', 'money'), (14, 'sales_cycle_days', 'days'), (15, 'cost', 'money'), (16, 'roi', 'percent'))
+              AS k (place, metric, kind),
+              LATERAL (SELECT (f #>> ARRAY['metrics', k.metric])::numeric, (f #>> ARRAY['previous', k.metric])::numeric) AS v (now, old)), nothing);
+
+    RETURN QUERY SELECT 2, w ->> 'funnel',
+        sales_internal.svg_bars('funnel', w ->> 'funnel', array_agg(w ->> (x ->> 'stage') ORDER BY n),
+            array_agg((x ->> 'prospects')::numeric ORDER BY n),
+            array_agg(sales_internal.report_number((x ->> 'prospects')::numeric, 'count', language, currency) ORDER BY n))
+        || sales_internal.html_table(w ->> 'funnel', ARRAY[w ->> 'stage', w ->> 'prospects', w ->> 'value'],
+            jsonb_agg(jsonb_build_array(w ->> (x ->> 'stage'),
+                sales_internal.report_number((x ->> 'prospects')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'value')::numeric, 'money', language, currency)) ORDER BY n), nothing)
+    FROM jsonb_array_elements(f -> 'funnel') WITH ORDINALITY AS t (x, n);
+
+    RETURN QUERY SELECT 3, w ->> 'trend',
+        sales_internal.svg_trend('trend', w ->> 'trend', array_agg(x ->> 'week' ORDER BY n),
+            w ->> 'messages_sent', array_agg((x ->> 'messages_sent')::numeric ORDER BY n),
+            w ->> 'responses_received', array_agg((x ->> 'responses_received')::numeric ORDER BY n))
+        || sales_internal.html_table(w ->> 'trend',
+            ARRAY[w ->> 'week', w ->> 'messages_sent', w ->> 'responses_received', w ->> 'deals_won', w ->> 'revenue'],
+            jsonb_agg(jsonb_build_array(x ->> 'week',
+                sales_internal.report_number((x ->> 'messages_sent')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'responses_received')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'deals_won')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'revenue')::numeric, 'money', language, currency)) ORDER BY n), nothing)
+    FROM jsonb_array_elements(f -> 'trend') WITH ORDINALITY AS t (x, n);
+
+    RETURN QUERY SELECT 4, w ->> 'users', sales_internal.html_table(w ->> 'users',
+            ARRAY[w ->> 'user', w ->> 'messages_sent', w ->> 'response_rate', w ->> 'calls', w ->> 'meetings', w ->> 'deals_won', w ->> 'revenue'],
+            jsonb_agg(jsonb_build_array(
+                coalesce(nullif(btrim(concat_ws(' ', u.first_name, u.last_name)), ''), u.email, w ->> 'erased'),
+                sales_internal.report_number((x ->> 'sent')::numeric, 'count', language, currency),
+                sales_internal.report_number(100 * (x ->> 'answered')::numeric / nullif((x ->> 'sent')::numeric, 0), 'percent', language, currency),
+                sales_internal.report_number((x ->> 'calls')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'meetings')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'won')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'revenue')::numeric, 'money', language, currency)) ORDER BY n), nothing)
+    FROM jsonb_array_elements(f -> 'users') WITH ORDINALITY AS t (x, n)
+    LEFT JOIN sales.users u ON u.company_id = report.company_id AND u.user_id = (x ->> 'user_id')::uuid;
+
+    RETURN QUERY SELECT 5, w ->> 'channels',
+        sales_internal.svg_bars('channels', w ->> 'channels', array_agg(w ->> (x ->> 'channel') ORDER BY n),
+            array_agg((x ->> 'sent')::numeric ORDER BY n),
+            array_agg(sales_internal.report_number((x ->> 'sent')::numeric, 'count', language, currency) ORDER BY n))
+        || sales_internal.html_table(w ->> 'channels', ARRAY[w ->> 'channel', w ->> 'messages_sent', w ->> 'responses_received', w ->> 'response_rate'],
+            jsonb_agg(jsonb_build_array(w ->> (x ->> 'channel'),
+                sales_internal.report_number((x ->> 'sent')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'responses')::numeric, 'count', language, currency),
+                sales_internal.report_number(100 * (x ->> 'answered')::numeric / nullif((x ->> 'sent')::numeric, 0), 'percent', language, currency))
+                ORDER BY n), nothing)
+    FROM jsonb_array_elements(f -> 'channels') WITH ORDINALITY AS t (x, n);
+
+    RETURN QUERY SELECT 6, w ->> 'templates', sales_internal.html_table(w ->> 'templates',
+            ARRAY[w ->> 'template', w ->> 'messages_sent', w ->> 'response_rate'],
+            jsonb_agg(jsonb_build_array(x ->> 'name',
+                sales_internal.report_number((x ->> 'sent')::numeric, 'count', language, currency),
+                sales_internal.report_number(100 * (x ->> 'answered')::numeric / nullif((x ->> 'sent')::numeric, 0), 'percent', language, currency))
+                ORDER BY n), nothing)
+    FROM jsonb_array_elements(f -> 'templates') WITH ORDINALITY AS t (x, n);
+
+    RETURN QUERY SELECT 7, w ->> 'campaigns', sales_internal.html_table(w ->> 'campaigns',
+            ARRAY[w ->> 'campaign', w ->> 'sent', w ->> 'opened', w ->> 'replied'],
+            jsonb_agg(jsonb_build_array(x ->> 'name',
+                sales_internal.report_number((x ->> 'sent')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'opened')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'replied')::numeric, 'count', language, currency)) ORDER BY n), nothing)
+    FROM jsonb_array_elements(f -> 'campaigns') WITH ORDINALITY AS t (x, n);
+
+    RETURN QUERY SELECT 8, w ->> 'loss_reasons', sales_internal.html_table(w ->> 'loss_reasons',
+            ARRAY[w ->> 'reason', w ->> 'deals', w ->> 'value'],
+            jsonb_agg(jsonb_build_array(coalesce(x ->> 'reason', w ->> 'unstated'),
+                sales_internal.report_number((x ->> 'deals')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'value')::numeric, 'money', language, currency)) ORDER BY n), nothing)
+    FROM jsonb_array_elements(f -> 'loss_reasons') WITH ORDINALITY AS t (x, n);
+
+    RETURN QUERY SELECT 9, w ->> 'stalled', sales_internal.html_table(w ->> 'stalled',
+            ARRAY[w ->> 'prospect', w ->> 'stage', w ->> 'days', w ->> 'value'],
+            jsonb_agg(jsonb_build_array(
+                coalesce(nullif(concat_ws(', ', nullif(btrim(concat_ws(' ', p.first_name, p.last_name)), ''), p.company_name), ''), w ->> 'erased'),
+                w ->> (x ->> 'stage'),
+                sales_internal.report_number((x ->> 'days')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'value')::numeric, 'money', language, currency)) ORDER BY n), nothing)
+    FROM jsonb_array_elements(f -> 'stalled') WITH ORDINALITY AS t (x, n)
+    LEFT JOIN sales.prospects p ON p.company_id = report.company_id AND p.prospect_id = (x ->> 'prospect_id')::uuid
+        AND p.deleted_at IS NULL AND sales.has_permission('prospects', 'read');
+
+    RETURN QUERY SELECT 10, w ->> 'forecast',
+        sales_internal.svg_bars('forecast', w ->> 'forecast', array_agg(x ->> 'month' ORDER BY n),
+            array_agg((x ->> 'expected')::numeric ORDER BY n),
+            array_agg(sales_internal.report_number((x ->> 'expected')::numeric, 'money', language, currency) ORDER BY n),
+            array_agg((x ->> 'low')::numeric ORDER BY n), array_agg((x ->> 'high')::numeric ORDER BY n))
+        || sales_internal.html_table(w ->> 'forecast', ARRAY[w ->> 'month', w ->> 'deals', w ->> 'low', w ->> 'expected', w ->> 'high'],
+            jsonb_agg(jsonb_build_array(x ->> 'month',
+                sales_internal.report_number((x ->> 'deals')::numeric, 'count', language, currency),
+                sales_internal.report_number((x ->> 'low')::numeric, 'money', language, currency),
+                sales_internal.report_number((x ->> 'expected')::numeric, 'money', language, currency),
+                sales_internal.report_number((x ->> 'high')::numeric, 'money', language, currency)) ORDER BY n), nothing)
+    FROM jsonb_array_elements(f -> 'forecast') WITH ORDINALITY AS t (x, n);
+
+    RETURN QUERY SELECT 11, w ->> 'costs', sales_internal.html_table(w ->> 'costs', ARRAY[w ->> 'metric', w ->> 'value'],
+            jsonb_agg(jsonb_build_array(w ->> k.word,
+                sales_internal.report_number((f #>> ARRAY['costs', k.key])::numeric, k.kind, language, currency)) ORDER BY k.place), nothing)
+    FROM (VALUES (1, 'subscription', 'subscription', 'money'), (2, 'enrichment', 'enrichment', 'money'), (3, 'ai', 'ai', 'money'),
+                 (4, 'total', 'total', 'money'), (5, 'revenue', 'revenue', 'money'), (6, 'roi', 'roi', 'percent'))
+         AS k (place, key, word, kind);
+
+    RETURN QUERY SELECT 12, w ->> 'benchmark', sales_internal.html_table(w ->> 'benchmark', ARRAY[w ->> 'metric', w ->> 'own', w ->> 'sector'],
+            jsonb_agg(jsonb_build_array(w ->> k.metric,
+                sales_internal.report_number((report.benchmark_data ->> k.metric)::numeric, k.kind, language, currency),
+                sales_internal.report_number((report.benchmark_data ->> ('sector_' || k.metric))::numeric, k.kind, language, currency))
+                ORDER BY k.place), nothing)
+        || CASE WHEN report.benchmark_data <> '{}' THEN '<p class="note">'
+                || sales_internal.html_text((report.benchmark_data ->> 'sector') || ' – ' || sales_internal.report_sentence(
+                       w ->> 'benchmark_note', '{n,from}', ARRAY[report.benchmark_data ->> 'companies',
+                       sales_internal.report_date((report.benchmark_data ->> 'quarter_start')::date, language)])) || '</p>' ELSE '' END
+    FROM (VALUES (1, 'response_rate', 'percent'), (2, 'conversion_rate', 'percent'), (3, 'sales_cycle_days', 'days'))
+         AS k (place, metric, kind)
+    WHERE report.benchmark_data <> '{}'
+    HAVING count(*) > 0;
+
+    RETURN QUERY SELECT 20 + s.place, w ->> s.word,
+        coalesce('<ul>' || (
+            SELECT string_agg('<li><bdi>' || sales_internal.html_text(
+                coalesce(x ->> 'text' || coalesce(' (' || (x ->> 'expected') || ')', ''),
+                    sales_internal.report_sentence(w ->> (x ->> 'key'), '{metric,before,after,p,channel,rate,worst,low,reason,n,value}', ARRAY[
+                        w ->> (x ->> 'metric'),
+                        sales_internal.report_number((x ->> 'before')::numeric, m.kind, language, currency),
+                        sales_internal.report_number((x ->> 'after')::numeric, m.kind, language, currency),
+                        sales_internal.report_number((x ->> 'p')::numeric, 'p', language, currency),
+                        w ->> (x ->> 'channel'), sales_internal.report_number((x ->> 'rate')::numeric, 'percent', language, currency),
+                        w ->> (x ->> 'worst'), sales_internal.report_number((x ->> 'low')::numeric, 'percent', language, currency),
+                        x ->> 'reason', sales_internal.report_number((x ->> 'n')::numeric, 'count', language, currency),
+                        sales_internal.report_number((x ->> 'value')::numeric, 'money', language, currency)]),
+                    x #>> '{}')) || '</bdi></li>', '' ORDER BY n)
+            FROM jsonb_array_elements(s.items) WITH ORDINALITY AS t (x, n),
+                 LATERAL (SELECT CASE x ->> 'metric' WHEN 'revenue' THEN 'money' WHEN 'response_rate' THEN 'percent' ELSE 'count' END) AS m (kind))
+            || '</ul>', '<p class="nothing">' || sales_internal.html_text(nothing) || '</p>')
+        || CASE WHEN s.word = 'insights' AND s.items @> '[{"source": "local"}]'
+                THEN '<p class="note">' || sales_internal.html_text(w ->> 'source_local') || '</p>' ELSE '' END
+    FROM (VALUES (1, 'insights', report.insights_generated), (2, 'recommendations', report.recommendations)) AS s (place, word, items);
+END
+$$;
+COMMENT ON FUNCTION sales_internal.report_sections(sales.success_reports, text) IS 'The parts of a report''s page';
+REVOKE ALL ON FUNCTION sales_internal.report_sections(sales.success_reports, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.report_page(report sales.success_reports, language text) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    w jsonb := sales_internal.report_words(language);
+    firm text := (SELECT name FROM sales.companies c WHERE c.company_id = report.company_id);
+    heading text := w ->> report.report_type::text;
+    span text := sales_internal.report_sentence(w ->> 'from_to', '{from,to}', ARRAY[
+        sales_internal.report_date((report.key_metrics ->> 'first_day')::date, language),
+        sales_internal.report_date((report.key_metrics ->> 'last_day')::date, language)]);
+BEGIN
+    RETURN '<!DOCTYPE html>' || E'\n<html lang="' || sales_internal.html_text(language)
+        || '"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        || '<meta http-equiv="Content-Security-Policy" content="default-src ''none''; style-src ''unsafe-inline''">'
+        || '<title>' || sales_internal.html_text(heading || ' ' || report.report_period || ' – ' || firm) || '</title><style>'
+        || 'body{margin:0;background:#f3f5f8;color:#1a2433;font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}'
+        || 'main{max-width:820px;margin:0 auto;padding:24px;background:#fff}h1{margin:0 0 4px;font-size:28px;color:#1f3a5f}'
+        || 'h2{margin:32px 0 8px;font-size:20px;color:#1f3a5f}p.note,p.nothing,footer{color:#4d5a6b;font-size:14px}'
+        || 'table{font-size:15px;font-variant-numeric:tabular-nums}svg.chart{width:100%;height:auto;margin:8px 0}'
+        || 'svg .label{font-size:14px;fill:#1a2433}svg .small{font-size:12px;fill:#1a2433}'
+        || '.hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip:rect(0 0 0 0)}'
+        || '@media print{body{background:#fff}h2{break-after:avoid}table,svg{break-inside:avoid}}'
+        || '</style></head><body><main><header><h1>' || sales_internal.html_text(heading) || ' '
+        || CASE WHEN report.report_period LIKE '%/%' THEN '' ELSE sales_internal.html_text(report.report_period) END || '</h1><p><strong><bdi>' || sales_internal.html_text(firm)
+        || '</bdi></strong>, ' || sales_internal.html_text(span) || '</p></header>'
+        || (SELECT string_agg('<section aria-labelledby="s' || place || '"><h2 id="s' || place || '">'
+                              || sales_internal.html_text(title) || '</h2>' || html || '</section>', E'\n' ORDER BY place)
+            FROM sales_internal.report_sections(report, language))
+        || '<footer><p>' || sales_internal.html_text(sales_internal.report_sentence(w ->> 'generated', '{at}', ARRAY[
+               to_char(report.generated_at AT TIME ZONE (report.key_metrics ->> 'timezone'), 'YYYY-MM-DD HH24:MI')
+               || ' (' || (report.key_metrics ->> 'timezone') || ')'])) || '</p></footer></main></body></html>';
+END
+$$;
+COMMENT ON FUNCTION sales_internal.report_page(sales.success_reports, text) IS 'The page of a report in a language';
+REVOKE ALL ON FUNCTION sales_internal.report_page(sales.success_reports, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales.report_html(report_id uuid) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    company uuid := sales_internal.require_company();
+    wanted uuid := report_html.report_id;
+    report sales.success_reports;
+BEGIN
+    PERFORM sales_internal.require('success_reports', 'read');
+    SELECT r.* INTO report FROM sales.success_reports r WHERE r.company_id = company AND r.report_id = wanted;
+    IF NOT FOUND OR NOT report.key_metrics ? 'metrics' THEN
+        RAISE EXCEPTION 'there is no report %', wanted
+            USING ERRCODE = 'no_data_found', HINT = 'Make one with sales.generate_report(type, period).';
+    END IF;
+    -- The reader's language, else the company's.
+    RETURN sales_internal.report_page(report, coalesce(
+        (SELECT u.language FROM sales.users u WHERE u.company_id = company AND u.user_id = sales.current_user_id()),
+        (SELECT c.language FROM sales.companies c WHERE c.company_id = company)));
+END
+$$;
+COMMENT ON FUNCTION sales.report_html(uuid) IS
+    'A report as one self-contained HTML page, in the language of the user, else of the company';
+REVOKE ALL ON FUNCTION sales.report_html(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.report_html(uuid) TO sales_app;
