@@ -26,7 +26,12 @@ SQL_FUNCTIONS = \
     tenancy \
     directory \
     queue \
+    campaigns \
+    providers \
     funnel \
+    generation \
+    enrichment \
+    imports \
     rollup \
     bi \
     report_words \

@@ -71,3 +71,10 @@ COMMENT ON FUNCTION sales_internal.soft_delete() IS
     'Trigger: a tenant''s DELETE sets deleted_at; argument 1 is the key column';
 REVOKE ALL ON FUNCTION sales_internal.soft_delete() FROM PUBLIC;
 
+CREATE FUNCTION sales_internal.email_problem(address text) RETURNS text
+    AS 'MODULE_PATHNAME', 'sales_email_problem'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.email_problem(text) IS
+    'Why this is no e-mail address that a CRM should take; null when it is one';
+REVOKE ALL ON FUNCTION sales_internal.email_problem(text) FROM PUBLIC;
+

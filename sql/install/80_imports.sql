@@ -46,3 +46,137 @@ COMMENT ON COLUMN sales.import_jobs.created_at IS 'When the import was made';
 
 CALL sales_internal.protect_table('import_jobs', 'import_job_id');
 
+CREATE TABLE sales.import_runs (
+    run_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
+    company_id uuid NOT NULL DEFAULT sales.current_company_id()
+        REFERENCES sales.companies ON DELETE CASCADE,
+    import_job_id uuid,
+    user_id uuid,
+    status text NOT NULL DEFAULT 'running'
+        CHECK (status IN ('running', 'done', 'failed', 'undone')),
+    dry_run boolean NOT NULL DEFAULT false,
+    mapping jsonb NOT NULL DEFAULT '{}',
+    options jsonb NOT NULL DEFAULT '{}',
+    rows_read integer NOT NULL DEFAULT 0,
+    rows_inserted integer NOT NULL DEFAULT 0,
+    rows_updated integer NOT NULL DEFAULT 0,
+    rows_unchanged integer NOT NULL DEFAULT 0,
+    rows_duplicate integer NOT NULL DEFAULT 0,
+    rows_rejected integer NOT NULL DEFAULT 0,
+    error text,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    UNIQUE (company_id, run_id),
+    FOREIGN KEY (company_id, import_job_id) REFERENCES sales.import_jobs (company_id, import_job_id) ON DELETE CASCADE,
+    FOREIGN KEY (company_id, user_id) REFERENCES sales.users (company_id, user_id)
+);
+CREATE INDEX import_runs_company_idx ON sales.import_runs (company_id, started_at DESC);
+COMMENT ON TABLE sales.import_runs IS 'Runs of imports: every row read is inserted, updated, unchanged, duplicate or rejected';
+COMMENT ON COLUMN sales.import_runs.run_id IS 'Key of the run';
+COMMENT ON COLUMN sales.import_runs.company_id IS 'Tenant';
+COMMENT ON COLUMN sales.import_runs.import_job_id IS 'Scheduled import that it belongs to; null for import_csv()';
+COMMENT ON COLUMN sales.import_runs.user_id IS 'User who imported';
+COMMENT ON COLUMN sales.import_runs.status IS 'running, done, failed or undone';
+COMMENT ON COLUMN sales.import_runs.dry_run IS 'True: reported only, nothing was written';
+COMMENT ON COLUMN sales.import_runs.mapping IS 'Header to column, as it was used';
+COMMENT ON COLUMN sales.import_runs.options IS 'Options of the call';
+COMMENT ON COLUMN sales.import_runs.rows_read IS 'Rows after the header; the sum of the five counts below';
+COMMENT ON COLUMN sales.import_runs.rows_inserted IS 'New prospects';
+COMMENT ON COLUMN sales.import_runs.rows_updated IS 'Prospects that were there and got new values';
+COMMENT ON COLUMN sales.import_runs.rows_unchanged IS 'Prospects that were there and stay as they are';
+COMMENT ON COLUMN sales.import_runs.rows_duplicate IS 'Rows about the same person as an earlier row of the file';
+COMMENT ON COLUMN sales.import_runs.rows_rejected IS 'Rows in import_rejects';
+COMMENT ON COLUMN sales.import_runs.error IS 'Why the whole run failed';
+COMMENT ON COLUMN sales.import_runs.started_at IS 'When it started';
+COMMENT ON COLUMN sales.import_runs.finished_at IS 'When it ended';
+
+CREATE TABLE sales.import_rejects (
+    reject_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
+    company_id uuid NOT NULL DEFAULT sales.current_company_id(),
+    run_id uuid NOT NULL,
+    row_number integer NOT NULL,
+    column_name text,
+    reason text NOT NULL,
+    raw_text text,
+    FOREIGN KEY (company_id, run_id) REFERENCES sales.import_runs (company_id, run_id) ON DELETE CASCADE
+);
+CREATE INDEX import_rejects_run_idx ON sales.import_rejects (company_id, run_id, row_number);
+COMMENT ON TABLE sales.import_rejects IS 'Rows that an import did not take, with the reason';
+COMMENT ON COLUMN sales.import_rejects.reject_id IS 'Key of the reject';
+COMMENT ON COLUMN sales.import_rejects.company_id IS 'Tenant';
+COMMENT ON COLUMN sales.import_rejects.run_id IS 'Run';
+COMMENT ON COLUMN sales.import_rejects.row_number IS 'Row of the file, the header being row 1';
+COMMENT ON COLUMN sales.import_rejects.column_name IS 'Column that was at fault, if one was';
+COMMENT ON COLUMN sales.import_rejects.reason IS 'What is wrong';
+COMMENT ON COLUMN sales.import_rejects.raw_text IS 'The row as it was read';
+
+-- What a run did to prospects, so that it can be undone.
+CREATE TABLE sales_internal.import_changes (
+    company_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    prospect_id uuid NOT NULL,
+    address_id uuid,
+    before jsonb,
+    FOREIGN KEY (company_id, run_id) REFERENCES sales.import_runs (company_id, run_id) ON DELETE CASCADE
+);
+CREATE INDEX import_changes_run_idx ON sales_internal.import_changes (company_id, run_id);
+COMMENT ON TABLE sales_internal.import_changes IS
+    'Prospects that a run inserted (before is null) or updated (before holds the old values); for undo_import()';
+SELECT sales_internal.dump_table('sales_internal.import_changes');
+
+-- Rows on their way; emptied by each run.
+CREATE UNLOGGED TABLE sales_internal.import_staging (
+    run_id uuid NOT NULL,
+    row_number integer NOT NULL,
+    fields jsonb,
+    raw text,
+    bad_column text,
+    reason text,
+    duplicate boolean NOT NULL DEFAULT false,
+    prospect_id uuid,
+    PRIMARY KEY (run_id, row_number)
+);
+COMMENT ON TABLE sales_internal.import_staging IS 'Rows of running imports; holds nothing between runs';
+
+-- Headers of known exports, letters and digits only, lower case, no accents.
+CREATE TABLE sales_internal.import_headers (
+    header text PRIMARY KEY,
+    field text NOT NULL
+);
+COMMENT ON TABLE sales_internal.import_headers IS
+    'Which column a header of a CRM export means; rows are made by the extension';
+INSERT INTO sales_internal.import_headers
+SELECT header, field FROM (VALUES
+    ('first_name', 'firstname prenom nome nombre vorname givenname fname'),
+    ('last_name', 'lastname cognome apellido apellidos nachname familyname surname lname nomdefamille'),
+    ('full_name', 'name fullname nometcognome nomcomplet nombrecompleto nomecompleto vollername contactname contact'),
+    ('email', 'email mail emailaddress courriel correo correoelectronico adressemail adresseemail indirizzoemail emailadresse workemail primaryemail'),
+    ('phone', 'phone phonenumber telephone tel telefono telefon mobile mobilephone workdirectphone corporatephone firstphone cellulare portable movil handy numerodetelephone'),
+    ('job_title', 'jobtitle title poste fonction titre ruolo qualifica cargo puesto position funktion titel berufsbezeichnung role'),
+    ('company_name', 'company companyname societe entreprise raisonsociale ragionesociale azienda impresa empresa razonsocial firma unternehmen organization organisation account accountname associatedcompany'),
+    ('company_size', 'numberofemployees employees companysize taille tailleentreprise effectif effectifs dipendenti numerodipendenti empleados numerodeempleados mitarbeiter mitarbeiterzahl noofemployees headcount'),
+    ('industry', 'industry secteur secteurdactivite settore sector branche industrie activite'),
+    ('street_address', 'address streetaddress street adresse rue indirizzo via direccion calle strasse anschrift companyaddress'),
+    ('city', 'city ville citta ciudad stadt ort companycity'),
+    ('postal_code', 'zip zipcode postalcode postcode codepostal cap codigopostal plz postleitzahl'),
+    ('region', 'state region stateregion prov provincia provinz bundesland departement companystate'),
+    ('country', 'country countryregion pays paese nazione pais land companycountry'),
+    ('website', 'website websiteurl url siteweb site sitoweb sitio paginaweb webseite homepage companywebsite web'),
+    ('linkedin_url', 'linkedin linkedinurl linkedinprofile personlinkedinurl profillinkedin linkedinbio profileurl'),
+    ('twitter_url', 'twitter twitterurl twitterhandle twitterusername'),
+    ('blog_url', 'blog blogurl'),
+    ('estimated_budget_amount', 'budget estimatedbudget estimatedbudgetamount budgetestime bilancio presupuesto'),
+    ('estimated_budget_currency', 'budgetcurrency currency devise divisa valuta moneda wahrung'),
+    ('pain_points', 'painpoints besoins problemes esigenze problemi necesidades bedarf'),
+    ('notes', 'notes note notas notizen bemerkung bemerkungen commentaire commentaires comments remarks description')) v (field, headers)
+CROSS JOIN LATERAL unnest(string_to_array(headers, ' ')) header
+ON CONFLICT DO NOTHING;
+
+-- Matching goes by these, so they are found by index.
+CREATE INDEX prospects_company_email_idx ON sales.prospects (company_id, lower(email)) WHERE deleted_at IS NULL;
+CREATE INDEX prospects_company_linkedin_idx ON sales.prospects (company_id, lower(linkedin_url))
+    WHERE deleted_at IS NULL AND linkedin_url IS NOT NULL;
+
+CALL sales_internal.protect_table('import_runs', 'run_id', commands => '{select}');
+CALL sales_internal.protect_table('import_rejects', 'reject_id', commands => '{select}', audited => false);
+

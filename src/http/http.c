@@ -212,6 +212,14 @@ set_target(HttpCall *call, CURLU *url, json_t *request, const char *secret)
 	return problem;
 }
 
+static void
+note(json_t *request, const char *key, char *into, size_t size)
+{
+	const char *value = json_string_value(json_object_get(request, key));
+
+	strlcpy(into, value ? value : "", size);
+}
+
 static const char *
 set_content(HttpCall *call, json_t *request)
 {
@@ -274,6 +282,8 @@ http_call_new(const char *request_text, const char *secret, const char **problem
 		curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 		curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
 		curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
+		note(request, "provider", call->provider, sizeof(call->provider));
+		note(request, "api_key_id", call->api_key_id, sizeof(call->api_key_id));
 		*problem = set_target(call, url, request, secret);
 		if (*problem == NULL)
 			*problem = set_content(call, request);
@@ -392,13 +402,16 @@ http_call_response(HttpCall *call, CURLcode result)
 		error = call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
 	if (error != NULL)
 		status = 0;				/* what came of the answer is not to be used */
-	response = json_pack("{s:i, s:o, s:s?, s:s?, s:I}",
+	response = json_pack("{s:i, s:o, s:s?, s:s?, s:b, s:I, s:s, s:s}",
 						 "status", (int) status,
 						 "headers", headers_json(call->response_headers_size > 0
 												 ? call->response_headers : NULL),
 						 "body", error == NULL ? body : NULL,
 						 "error", error,
-						 "elapsed_ms", (json_int_t) (elapsed / 1000));
+						 "blocked", (int) call->blocked,
+						 "elapsed_ms", (json_int_t) (elapsed / 1000),
+						 "provider", call->provider,
+						 "api_key_id", call->api_key_id);
 	free(body);
 	text = response != NULL ? json_dumps(response, JSON_COMPACT) : NULL;
 	json_decref(response);
@@ -416,7 +429,7 @@ http_perform(const char *request, const char *secret)
 
 	if (call == NULL)
 	{
-		json_t	   *failed = json_pack("{s:i, s:s}", "status", 0, "error", problem);
+		json_t	   *failed = json_pack("{s:i, s:s, s:b}", "status", 0, "error", problem, "blocked", 0);
 
 		response = json_dumps(failed, JSON_COMPACT);
 		json_decref(failed);

@@ -18,6 +18,8 @@ typedef struct HttpCall
 	char	   *response_headers;	/* "name: value\n" lines, names in lower case */
 	size_t		response_headers_size;
 	char		error[CURL_ERROR_SIZE];
+	char		provider[64];	/* as the request named them, for the settle function */
+	char		api_key_id[40];
 	void	   *owner;			/* the caller's own data */
 } HttpCall;
 
@@ -25,7 +27,8 @@ typedef struct HttpCall
  * Makes a call from a request, a JSON object:
  *   url (required), method (GET), headers (object), body (text),
  *   timeout_ms (30000), max_bytes (1 MB),
- *   auth: {"header": name, "prefix": text} or {"query": name} or {"basic": true}
+ *   auth: {"header": name, "prefix": text} or {"query": name} or {"basic": true},
+ *   provider, api_key_id: handed back with the answer
  * `secret` goes where auth says; null without one.  Returns null and sets
  * *problem (static) where the request is not well-formed.
  */
@@ -35,7 +38,7 @@ extern HttpCall *http_call_new(const char *request, const char *secret,
 /*
  * What came back, as JSON text (malloc'd):
  *   {"status": n, "headers": {...}, "body": text, "error": text or null,
- *    "elapsed_ms": n}
+ *    "blocked": by the guard, "elapsed_ms": n, "provider": text, "api_key_id": text}
  * The body is UTF-8 without NUL; what is not UTF-8 is read as Windows-1252.
  */
 extern char *http_call_response(HttpCall *call, CURLcode result);

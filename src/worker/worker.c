@@ -243,7 +243,7 @@ step_settle_calls(void *arg)
 	for (OpenCall *open = finished; open != NULL; open = open->next)
 	{
 		char	   *response = http_call_response(open->http, open->result);
-		char	   *copy = pstrdup(response != NULL ? response : "{\"status\": 0, \"error\": \"out of memory\"}");
+		char	   *copy = pstrdup(response != NULL ? response : "{\"status\": 0, \"blocked\": false, \"error\": \"out of memory\"}");
 
 		free(response);
 		advance(&open->job, copy);
