@@ -14,8 +14,8 @@ SELECT p.prospect_id,
        date_trunc('day', now()) - interval '112 days'
            + ((hashtextextended(p.email, 3) & 1048575) / 1048576.0 * 100) * interval '1 day'
            + interval '9 hours' AS start,
-       0.16 + 0.16 * (s.min_employees > 50)::int + 0.18 * (p.estimated_budget_amount > 8000)::int
-            + 0.12 * (p.job_title ~* 'direct|chief|gerente|geschäft|amministratore|founder|gérant|head')::int
+       0.16 + 0.16 * coalesce((s.min_employees > 50)::int, 0) + 0.18 * coalesce((p.estimated_budget_amount > 8000)::int, 0)
+            + 0.12 * (coalesce(p.job_title, '') ~* 'direct|chief|gerente|geschäft|amministratore|founder|gérant|head')::int
             + 0.10 * (p.pain_points IS NOT NULL)::int AS appetite,
        coalesce(p.estimated_budget_amount, 2400) AS budget
 FROM sales.prospects p LEFT JOIN sales.company_sizes s ON s.size_id = p.company_size_id

@@ -87,12 +87,12 @@ wait_for_jobs() {
     for _ in $(seq 1 600); do
         left=$(sql postgres -Atc "SELECT count(*) FROM sales_internal.jobs
             WHERE state NOT IN ('done', 'failed', 'dead', 'cancelled')")
-        if [ "$left" != "$last" ]; then
+        if [ -t 1 ] && [ "$left" != "$last" ]; then
             printf '\r   jobs done: %s of %s ' $((total - left)) "$total"
             last=$left
         fi
         if [ "$left" = 0 ]; then
-            printf '\n'
+            printf '\r   jobs done: %s of %s\n' "$total" "$total"
             return 0
         fi
         sleep 0.1

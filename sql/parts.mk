@@ -28,6 +28,7 @@ SQL_FUNCTIONS = \
     queue \
     campaigns \
     providers \
+    scoring \
     funnel \
     generation \
     enrichment \

@@ -12,6 +12,7 @@
 #include "core/guc.h"
 #include "fmgr.h"
 #include "queue/queue.h"
+#include "scoring/scorecard.h"
 #include "tenancy/context.h"
 #include "tenancy/throttle.h"
 #include "worker/launcher.h"
@@ -30,6 +31,7 @@ _PG_init(void)
 	throttle_init();
 	audit_init();
 	queue_init();
+	scoring_init();
 	slots_init();
 	worker_init();
 	launcher_init();

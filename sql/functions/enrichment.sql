@@ -53,7 +53,7 @@ COMMENT ON FUNCTION sales_internal.domain_of(sales.prospects) IS 'Domain of the 
 REVOKE ALL ON FUNCTION sales_internal.domain_of(sales.prospects) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.store_enrichment(
-    company uuid, args jsonb, provider text, found jsonb, confidence numeric, spent numeric DEFAULT 0)
+    company uuid, args jsonb, provider text, answer jsonb, confidence numeric, spent numeric DEFAULT 0)
 RETURNS jsonb
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -65,14 +65,14 @@ BEGIN
         (company_id, prospect_id, enrichment_type, source_api, original_value, enriched_value, confidence_score, cost,
          status, created_at, expires_at)
     SELECT company, p.prospect_id, (args ->> 'type')::sales.enrichment_type, store_enrichment.provider,
-           (SELECT coalesce(jsonb_object_agg(key, to_jsonb(p) -> key), '{}') FROM jsonb_object_keys(found) key
+           (SELECT coalesce(jsonb_object_agg(key, to_jsonb(p) -> key), '{}') FROM jsonb_object_keys(answer) key
             WHERE to_jsonb(p) ? key)::text,
-           found::text, round(least(greatest(confidence, 0), 1), 2), round(spent, 4), 'completed', sales_internal.now(),
+           answer::text, round(least(greatest(confidence, 0), 1), 2), round(spent, 4), 'completed', sales_internal.now(),
            sales_internal.now() + sales_internal.setting_of(company, 'enrichment.keep_days')::integer * interval '1 day'
     FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id = (args ->> 'prospect_id')::uuid
     RETURNING enrichment_id INTO stored;
     RETURN jsonb_build_object('outcome', 'done', 'cost', spent, 'result',
-        jsonb_build_object('enrichment_id', stored, 'provider', store_enrichment.provider, 'found', found));
+        jsonb_build_object('enrichment_id', stored, 'provider', store_enrichment.provider, 'found', answer));
 END
 $$;
 COMMENT ON FUNCTION sales_internal.store_enrichment(uuid, jsonb, text, jsonb, numeric, numeric) IS
@@ -221,7 +221,7 @@ DECLARE
     key_id uuid := nullif(response ->> 'api_key_id', '')::uuid;
     document jsonb := sales_internal.to_json(response ->> 'body');
     trouble jsonb;
-    found jsonb;
+    answer jsonb;
     percent text;
     price numeric;
 BEGIN
@@ -245,16 +245,16 @@ BEGIN
         UPDATE sales_internal.jobs j SET args = settle_enrichment.args WHERE j.job_id = job;
         RETURN sales_internal.prepare_enrichment(job, company, args);
     END IF;
-    SELECT coalesce(jsonb_object_agg(f.key, to_jsonb(v.value)), '{}') INTO found
+    SELECT coalesce(jsonb_object_agg(f.key, to_jsonb(v.value)), '{}') INTO answer
     FROM jsonb_each_text(chosen.answer -> 'fields') f
     CROSS JOIN LATERAL (SELECT left(sales_internal.at_path(document, f.value), 500)) v (value)
     WHERE v.value IS NOT NULL;
     IF chosen.answer ? 'status' THEN
-        found := found || jsonb_strip_nulls(jsonb_build_object('status', sales_internal.at_path(document, chosen.answer ->> 'status')));
+        answer := answer || jsonb_strip_nulls(jsonb_build_object('status', sales_internal.at_path(document, chosen.answer ->> 'status')));
     END IF;
     percent := sales_internal.at_path(document, chosen.answer ->> 'confidence_percent');
     SELECT cost_per_request INTO price FROM sales.api_keys WHERE company_id = company AND api_key_id = key_id;
-    RETURN sales_internal.store_enrichment(company, args, chosen.name, found,
+    RETURN sales_internal.store_enrichment(company, args, chosen.name, answer,
         coalesce(percent::numeric / 100, (chosen.answer ->> 'confidence_fixed')::numeric, 0.5), coalesce(price, 0));
 END
 $$;
