@@ -48,8 +48,10 @@ COMMENT ON FUNCTION sales_internal.metric_company_days(uuid) IS
     'Days on which a company has activity, cost or stored metrics';
 REVOKE ALL ON FUNCTION sales_internal.metric_company_days(uuid) FROM PUBLIC;
 
--- Recomputes some days from the base tables, each found by index.
-CREATE OR REPLACE FUNCTION sales_internal.recompute_days(companies uuid[], days date[]) RETURNS void
+-- Recomputes some days from the base tables, each found by index, and tells who
+-- was contacted on a day and was not before, or the other way round.
+CREATE OR REPLACE FUNCTION sales_internal.recompute_days(companies uuid[], days date[], tell boolean)
+RETURNS TABLE (company_id uuid, prospect_id uuid, day date, added boolean)
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -60,7 +62,7 @@ AS $$
         FROM unnest(companies, days) AS d (company_id, day) JOIN sales.companies c USING (company_id)
     ), fresh AS MATERIALIZED (
         SELECT d.company_id, d.day, p.n + i.n + t.n + f.n AS events,
-               p.n AS added, p.imported, i.contacted, i.sent, i.answered, i.responses, t.n AS meetings,
+               p.n AS added, p.imported, coalesce(cardinality(i.people), 0) AS contacted, i.people, i.sent, i.answered, i.responses, t.n AS meetings,
                f.proposals, f.won, f.lost, f.revenue, f.cycle_seconds, e.cost + a.cost AS cost
         FROM dirty d
         CROSS JOIN LATERAL (
@@ -69,7 +71,7 @@ AS $$
             WHERE x.company_id = d.company_id AND x.created_at >= d.from_at AND x.created_at < d.to_at) p
         CROSS JOIN LATERAL (
             SELECT count(*) AS n,
-                   count(DISTINCT prospect_id) FILTER (WHERE type <> 'received') AS contacted,
+                   array_agg(DISTINCT x.prospect_id) FILTER (WHERE type <> 'received') AS people,
                    count(*) FILTER (WHERE type = 'sent') AS sent,
                    count(*) FILTER (WHERE type = 'sent' AND response_received) AS answered,
                    count(*) FILTER (WHERE type = 'received' OR response_received) AS responses
@@ -100,6 +102,17 @@ AS $$
             SELECT coalesce(sum(x.cost), 0) AS cost
             FROM sales_internal.ai_costs x
             WHERE x.company_id = d.company_id AND x.spent_at >= d.from_at AND x.spent_at < d.to_at) a
+    ), known AS MATERIALIZED (
+        SELECT f.company_id, f.day, f.people, c.people AS old_people
+        FROM fresh f LEFT JOIN sales_internal.metric_contacts c ON c.company_id = f.company_id AND c.day = f.day
+        WHERE f.people IS DISTINCT FROM c.people
+    ), gone_contacts AS (
+        DELETE FROM sales_internal.metric_contacts c USING known k
+        WHERE c.company_id = k.company_id AND c.day = k.day AND k.people IS NULL
+    ), kept_contacts AS (
+        INSERT INTO sales_internal.metric_contacts AS c (company_id, day, people)
+        SELECT k.company_id, k.day, k.people FROM known k WHERE k.people IS NOT NULL
+        ON CONFLICT ON CONSTRAINT metric_contacts_pkey DO UPDATE SET people = excluded.people
     ), gone_days AS (
         DELETE FROM sales_internal.metric_days m USING fresh f
         WHERE m.company_id = f.company_id AND m.day = f.day AND f.events = 0 AND f.cost = 0
@@ -111,10 +124,10 @@ AS $$
             (company_id, day, events, prospects_added, prospects_imported, prospects_contacted,
              messages_sent, answered, responses_received, meetings_scheduled, proposals_sent,
              deals_won, deals_lost, revenue, cycle_seconds, cost)
-        SELECT company_id, day, events, added, imported, contacted, sent, answered, responses, meetings,
+        SELECT f.company_id, f.day, events, f.added, imported, contacted, sent, answered, responses, meetings,
                proposals, won, lost, revenue, cycle_seconds, cost
-        FROM fresh WHERE events > 0 OR cost > 0
-        ON CONFLICT (company_id, day) DO UPDATE SET
+        FROM fresh f WHERE events > 0 OR cost > 0
+        ON CONFLICT ON CONSTRAINT metric_days_pkey DO UPDATE SET
             (events, prospects_added, prospects_imported, prospects_contacted, messages_sent, answered,
              responses_received, meetings_scheduled, proposals_sent, deals_won, deals_lost, revenue,
              cycle_seconds, cost)
@@ -130,46 +143,79 @@ AS $$
                excluded.messages_sent, excluded.answered, excluded.responses_received, excluded.meetings_scheduled,
                excluded.proposals_sent, excluded.deals_won, excluded.deals_lost, excluded.revenue,
                excluded.cycle_seconds, excluded.cost)
+    ), kept_analytics AS (
+        INSERT INTO sales.analytics AS m
+            (company_id, date, prospects_added, messages_sent, responses_received, meetings_scheduled,
+             deals_closed, revenue_generated, response_rate, conversion_rate)
+        SELECT f.company_id, f.day, f.added, sent, responses, meetings, won, least(round(revenue, 2), 99999999.99),
+               CASE WHEN sent > 0 THEN round(100.0 * answered / sent, 2) ELSE 0 END,
+               CASE WHEN contacted > 0 THEN least(round(100.0 * won / contacted, 2), 100) ELSE 0 END
+        FROM fresh f WHERE events > 0
+        ON CONFLICT ON CONSTRAINT analytics_company_id_date_key DO UPDATE SET
+            (prospects_added, messages_sent, responses_received, meetings_scheduled, deals_closed,
+             revenue_generated, response_rate, conversion_rate)
+            = (excluded.prospects_added, excluded.messages_sent, excluded.responses_received,
+               excluded.meetings_scheduled, excluded.deals_closed, excluded.revenue_generated,
+               excluded.response_rate, excluded.conversion_rate)
+        WHERE (m.prospects_added, m.messages_sent, m.responses_received, m.meetings_scheduled, m.deals_closed,
+               m.revenue_generated, m.response_rate, m.conversion_rate)
+            IS DISTINCT FROM
+              (excluded.prospects_added, excluded.messages_sent, excluded.responses_received,
+               excluded.meetings_scheduled, excluded.deals_closed, excluded.revenue_generated,
+               excluded.response_rate, excluded.conversion_rate)
     )
-    INSERT INTO sales.analytics AS m
-        (company_id, date, prospects_added, messages_sent, responses_received, meetings_scheduled,
-         deals_closed, revenue_generated, response_rate, conversion_rate)
-    SELECT company_id, day, added, sent, responses, meetings, won, least(round(revenue, 2), 99999999.99),
-           CASE WHEN sent > 0 THEN round(100.0 * answered / sent, 2) ELSE 0 END,
-           CASE WHEN contacted > 0 THEN least(round(100.0 * won / contacted, 2), 100) ELSE 0 END
-    FROM fresh WHERE events > 0
-    ON CONFLICT (company_id, date) DO UPDATE SET
-        (prospects_added, messages_sent, responses_received, meetings_scheduled, deals_closed,
-         revenue_generated, response_rate, conversion_rate)
-        = (excluded.prospects_added, excluded.messages_sent, excluded.responses_received,
-           excluded.meetings_scheduled, excluded.deals_closed, excluded.revenue_generated,
-           excluded.response_rate, excluded.conversion_rate)
-    WHERE (m.prospects_added, m.messages_sent, m.responses_received, m.meetings_scheduled, m.deals_closed,
-           m.revenue_generated, m.response_rate, m.conversion_rate)
-        IS DISTINCT FROM
-          (excluded.prospects_added, excluded.messages_sent, excluded.responses_received,
-           excluded.meetings_scheduled, excluded.deals_closed, excluded.revenue_generated,
-           excluded.response_rate, excluded.conversion_rate)
+    SELECT k.company_id, x.id, k.day, x.added
+    FROM known k CROSS JOIN LATERAL (
+        SELECT n.id, true AS added FROM unnest(k.people) AS n (id) WHERE n.id <> ALL (coalesce(k.old_people, '{}'))
+        UNION ALL
+        SELECT o.id, false FROM unnest(k.old_people) AS o (id) WHERE o.id <> ALL (coalesce(k.people, '{}'))) AS x
+    WHERE tell
 $$;
-COMMENT ON FUNCTION sales_internal.recompute_days(uuid[], date[]) IS
-    'Computes metric_days and analytics anew for pairs of company and day';
-REVOKE ALL ON FUNCTION sales_internal.recompute_days(uuid[], date[]) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.recompute_days(uuid[], date[], boolean) IS
+    'Computes metric_days and analytics anew for pairs of company and day; tells who was newly or no longer contacted';
+REVOKE ALL ON FUNCTION sales_internal.recompute_days(uuid[], date[], boolean) FROM PUBLIC;
 
--- Recomputes some periods: sums of days, and the one distinct count from the interactions.
-CREATE OR REPLACE FUNCTION sales_internal.recompute_periods(companies uuid[], starts date[], ends date[]) RETURNS void
+-- Recomputes some periods: sums of days, and the one distinct count.  That is
+-- the size of the union of the days' contacts; without `exact` only those who
+-- changed are looked at: who is contacted on no other day of the period adds or
+-- takes one.  Both ways read the same stored days, never the interactions, so
+-- that a change which has not been consumed yet cannot be counted twice.
+CREATE OR REPLACE FUNCTION sales_internal.recompute_periods(
+    companies uuid[], starts date[], ends date[], exact boolean,
+    changed_companies uuid[] DEFAULT NULL, changed_people uuid[] DEFAULT NULL, changed_days date[] DEFAULT NULL,
+    changed_added boolean[] DEFAULT NULL)
+RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH costs AS MATERIALIZED (
-        SELECT c.company_id, c.timezone, sales_internal.monthly_cost(c.company_id) AS monthly
+        SELECT c.company_id, sales_internal.monthly_cost(c.company_id) AS monthly
         FROM sales.companies c
         WHERE c.company_id = ANY (companies)
     ), dirty AS (
-        SELECT d.*, c.monthly,
-               d.period_start::timestamp AT TIME ZONE c.timezone AS from_at,
-               (d.period_end + 1)::timestamp AT TIME ZONE c.timezone AS to_at
+        SELECT d.*, c.monthly
         FROM unnest(companies, starts, ends) AS d (company_id, period_start, period_end)
         JOIN costs c USING (company_id)
+    ), moved AS (
+        SELECT c.company_id, c.person, d.period_start, d.period_end, array_agg(c.day) FILTER (WHERE c.added) AS added_days,
+               bool_or(NOT c.added) AS was
+        FROM unnest(changed_companies, changed_people, changed_days, changed_added) AS c (company_id, person, day, added)
+        CROSS JOIN LATERAL (VALUES
+            (date_trunc('week', c.day::timestamp)::date, date_trunc('week', c.day::timestamp)::date + 6),
+            (date_trunc('month', c.day::timestamp)::date, (date_trunc('month', c.day::timestamp) + interval '1 month')::date - 1),
+            (date_trunc('quarter', c.day::timestamp)::date, (date_trunc('quarter', c.day::timestamp) + interval '3 months')::date - 1))
+            AS d (period_start, period_end)
+        WHERE NOT exact
+        GROUP BY 1, 2, 3, 4
+    ), shift AS MATERIALIZED (
+        SELECT v.company_id, v.period_start, v.period_end,
+               sum(CASE WHEN v.added_days IS NOT NULL THEN 1 ELSE 0 END - CASE WHEN v.was THEN 1 ELSE 0 END) AS delta
+        FROM moved v
+        WHERE (v.added_days IS NOT NULL) <> v.was
+          AND NOT EXISTS (SELECT FROM sales_internal.metric_contacts m
+                          WHERE m.company_id = v.company_id AND m.day BETWEEN v.period_start AND v.period_end
+                            AND v.person = ANY (m.people) AND m.day <> ALL (coalesce(v.added_days, '{}')))
+        GROUP BY 1, 2, 3
     ), fresh AS MATERIALIZED (
         SELECT d.company_id, d.period_start, d.period_end, s.*, k.contacted,
                s.cost + sales_internal.subscription_cost(d.monthly, d.period_start, d.period_end) AS full_cost
@@ -182,11 +228,16 @@ AS $$
                    sum(cycle_seconds) AS cycle_seconds, sum(cost) AS cost
             FROM sales_internal.metric_days m
             WHERE m.company_id = d.company_id AND m.day BETWEEN d.period_start AND d.period_end) s
-        CROSS JOIN LATERAL (
-            SELECT count(DISTINCT x.prospect_id) AS contacted
-            FROM sales.interactions x
-            WHERE x.company_id = d.company_id AND x.interaction_date >= d.from_at AND x.interaction_date < d.to_at
-              AND x.type <> 'received') k
+        CROSS JOIN LATERAL (SELECT CASE WHEN exact THEN (
+                SELECT count(DISTINCT who)
+                FROM sales_internal.metric_contacts m, unnest(m.people) AS who
+                WHERE m.company_id = d.company_id AND m.day BETWEEN d.period_start AND d.period_end)
+            ELSE coalesce((SELECT m.prospects_contacted FROM sales.success_metrics m
+                           WHERE m.company_id = d.company_id AND m.period_start = d.period_start
+                             AND m.period_end = d.period_end), 0)
+                 + coalesce((SELECT h.delta FROM shift h
+                             WHERE h.company_id = d.company_id AND h.period_start = d.period_start
+                               AND h.period_end = d.period_end), 0) END AS contacted) AS k
     ), gone AS (
         DELETE FROM sales.success_metrics m USING fresh f
         WHERE m.company_id = f.company_id AND m.period_start = f.period_start AND m.period_end = f.period_end
@@ -222,9 +273,9 @@ AS $$
            excluded.total_revenue, excluded.avg_deal_size, excluded.sales_cycle_days,
            excluded.response_rate_percent, excluded.conversion_rate_percent, excluded.roi_calculated)
 $$;
-COMMENT ON FUNCTION sales_internal.recompute_periods(uuid[], date[], date[]) IS
+COMMENT ON FUNCTION sales_internal.recompute_periods(uuid[], date[], date[], boolean, uuid[], uuid[], date[], boolean[]) IS
     'Computes success_metrics anew for triples of company, first and last day';
-REVOKE ALL ON FUNCTION sales_internal.recompute_periods(uuid[], date[], date[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sales_internal.recompute_periods(uuid[], date[], date[], boolean, uuid[], uuid[], date[], boolean[]) FROM PUBLIC;
 
 -- One consumer at a time for each company; every statement after the lock has
 -- a snapshot that is later than the last consumer's.
@@ -252,6 +303,11 @@ DECLARE
     period_company uuid[];
     starts date[];
     ends date[];
+    exact boolean;
+    who_company uuid[];
+    who uuid[];
+    who_day date[];
+    who_added boolean[];
 BEGIN
     PERFORM pg_advisory_xact_lock(k)
     FROM (SELECT sales_internal.metrics_lock_key(c) AS k FROM unnest(companies) AS c ORDER BY 1) AS x;
@@ -316,8 +372,8 @@ BEGIN
         FROM wide w JOIN sales.success_metrics m USING (company_id)
         WHERE m.period_end >= w.first_day AND m.period_start <= w.last_day
     )
-    SELECT d.c, d.d, p.c, p.s, p.e
-    INTO day_company, days, period_company, starts, ends
+    SELECT d.c, d.d, p.c, p.s, p.e, EXISTS (SELECT FROM wide) OR coalesce(cardinality(d.d), 0) > 5000
+    INTO day_company, days, period_company, starts, ends, exact
     FROM (SELECT array_agg(company_id ORDER BY company_id, day) AS c, array_agg(day ORDER BY company_id, day) AS d
           FROM some_days) AS d,
          (SELECT array_agg(company_id ORDER BY company_id, first_day, last_day) AS c,
@@ -326,10 +382,12 @@ BEGIN
           FROM periods) AS p;
 
     IF days IS NOT NULL THEN
-        PERFORM sales_internal.recompute_days(day_company, days);
-        PERFORM sales_internal.recompute_periods(period_company, starts, ends);
-    ELSIF period_company IS NOT NULL THEN
-        PERFORM sales_internal.recompute_periods(period_company, starts, ends);
+        SELECT array_agg(r.company_id), array_agg(r.prospect_id), array_agg(r.day), array_agg(r.added)
+        INTO who_company, who, who_day, who_added
+        FROM sales_internal.recompute_days(day_company, days, NOT exact) AS r;
+    END IF;
+    IF period_company IS NOT NULL THEN
+        PERFORM sales_internal.recompute_periods(period_company, starts, ends, exact, who_company, who, who_day, who_added);
     END IF;
 
     -- Deals decided since then change the odds of the stages.

@@ -85,7 +85,8 @@ CALL sales_internal.protect_table('success_metrics', 'metric_id', commands => '{
 
 -- Changes that the metrics do not hold yet.  Append-only for writers, without
 -- any unique constraint, so that no writer waits for another; who recomputes
--- deletes the marks that it saw.
+-- deletes the marks that it saw.  No index either: marks are few, as they are
+-- consumed every few seconds, and each index would cost every writer.
 CREATE TABLE sales_internal.metric_marks (
     company_id uuid NOT NULL,
     first_at timestamptz NOT NULL,
@@ -93,7 +94,6 @@ CREATE TABLE sales_internal.metric_marks (
     prospect_id uuid,
     marked_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX metric_marks_company_idx ON sales_internal.metric_marks (company_id);
 COMMENT ON TABLE sales_internal.metric_marks IS
     'Instants whose days need new metrics; infinite: all days of the company';
 COMMENT ON COLUMN sales_internal.metric_marks.company_id IS 'Tenant';
@@ -127,6 +127,20 @@ CREATE TABLE sales_internal.metric_days (
 COMMENT ON TABLE sales_internal.metric_days IS
     'Counts and sums of each day that saw activity or cost; success_metrics adds them up';
 SELECT sales_internal.dump_table('sales_internal.metric_days');
+
+-- Who was contacted on each day.  Distinct counts do not add up: with these, a
+-- change looks at those it touches, and not at all interactions of a quarter.
+CREATE TABLE sales_internal.metric_contacts (
+    company_id uuid NOT NULL REFERENCES sales.companies ON DELETE CASCADE,
+    day date NOT NULL,
+    people uuid[] NOT NULL,
+    PRIMARY KEY (company_id, day)
+);
+COMMENT ON TABLE sales_internal.metric_contacts IS 'Prospects with an outbound interaction on each day';
+COMMENT ON COLUMN sales_internal.metric_contacts.company_id IS 'Tenant';
+COMMENT ON COLUMN sales_internal.metric_contacts.day IS 'Day in the company''s timezone';
+COMMENT ON COLUMN sales_internal.metric_contacts.people IS 'Keys of the prospects, sorted';
+SELECT sales_internal.dump_table('sales_internal.metric_contacts');
 
 CREATE TABLE sales_internal.metric_state (
     company_id uuid PRIMARY KEY REFERENCES sales.companies ON DELETE CASCADE,

@@ -23,10 +23,13 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
+#include "access/table.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
+#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "compat.h"
+#include "core/clock.h"
 #include "core/spi.h"
 #include "executor/executor.h"
 #include "executor/tuptable.h"
@@ -37,12 +40,14 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #define RECENT_MARKS 32
 #define MAX_COMPARED 8
+#define FEW_MARKS 4
 
 typedef struct MarkKey
 {
@@ -57,6 +62,14 @@ typedef struct Mark
 	TimestampTz first;
 	TimestampTz last;
 } Mark;
+
+/* Marks of one statement: a few in place, more in a hash table. */
+typedef struct Marks
+{
+	int			nfew;
+	Mark		few[FEW_MARKS];
+	HTAB	   *many;
+} Marks;
 
 /* Columns that a trigger was told of, as attribute numbers. */
 typedef struct MarkColumns
@@ -131,38 +144,73 @@ mark_is_written(Mark *mark)
 	return false;
 }
 
-/* Inserts one mark, with the rights of the tables' owner. */
+/*
+ * Inserts one mark.  Straight into the heap: the table has no index, no
+ * constraint but NOT NULL and no trigger, and a query would cost a writer of
+ * single rows more than all the rest.
+ */
 static void
-write_mark(Mark *mark)
+write_mark(Relation table, Mark *mark)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid			types[4] = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID};
-	Datum		values[4];
-	char		nulls[4] = {' ', ' ', ' ', ' '};
+	Datum		values[5];
+	bool		nulls[5] = {false};
+	HeapTuple	tuple;
 
 	if (mark_is_written(mark))
 		return;
-	if (plan == NULL)
-	{
-		plan = SPI_prepare("INSERT INTO sales_internal.metric_marks "
-						   "(company_id, first_at, last_at, prospect_id) "
-						   "VALUES ($1, $2, $3, $4)", 4, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "cannot prepare a mark: %s", SPI_result_code_string(SPI_result));
-	}
 	values[0] = UUIDPGetDatum(&mark->key.company);
 	values[1] = TimestampTzGetDatum(mark->first);
 	values[2] = TimestampTzGetDatum(mark->last);
 	values[3] = UUIDPGetDatum(&mark->key.prospect);
-	if (memcmp(&mark->key.prospect, &no_prospect, sizeof(pg_uuid_t)) == 0)
-		nulls[3] = 'n';
-	if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "cannot write a mark: %s", SPI_result_code_string(SPI_result));
+	nulls[3] = memcmp(&mark->key.prospect, &no_prospect, sizeof(pg_uuid_t)) == 0;
+	values[4] = TimestampTzGetDatum(clock_now());
+	tuple = heap_form_tuple(RelationGetDescr(table), values, nulls);
+	simple_heap_insert(table, tuple);
+	heap_freetuple(tuple);
+}
+
+static Relation
+open_marks(void)
+{
+	Oid			table = get_relname_relid("metric_marks",
+										  get_namespace_oid("sales_internal", false));
+	Relation	relation = table_open(table, RowExclusiveLock);
+
+	/* Such as an upgrade may change: then this library is not the one for it. */
+	if (RelationGetNumberOfAttributes(relation) != 5 || relation->rd_rel->relhasindex)
+		elog(ERROR, "sales_internal.metric_marks is not as this library knows it");
+	return relation;
+}
+
+static Mark *
+find_mark(Marks *marks, const MarkKey *key, bool *found)
+{
+	*found = true;
+	for (int i = 0; i < marks->nfew; i++)
+		if (memcmp(&marks->few[i].key, key, sizeof(MarkKey)) == 0)
+			return &marks->few[i];
+	*found = false;
+	if (marks->nfew < FEW_MARKS)
+	{
+		marks->few[marks->nfew].key = *key;
+		return &marks->few[marks->nfew++];
+	}
+	if (marks->many == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(MarkKey);
+		control.entrysize = sizeof(Mark);
+		control.hcxt = CurrentMemoryContext;
+		marks->many = hash_create("metric marks", 64, &control,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	return hash_search(marks->many, key, HASH_ENTER, found);
 }
 
 /* Adds the instant of one row to the marks of this statement. */
 static void
-collect(HTAB *marks, const MarkColumns *columns, TupleTableSlot *slot)
+collect(Marks *marks, const MarkColumns *columns, TupleTableSlot *slot)
 {
 	MarkKey		key;
 	Mark	   *mark;
@@ -190,7 +238,7 @@ collect(HTAB *marks, const MarkColumns *columns, TupleTableSlot *slot)
 		if (!isnull)
 			key.prospect = *DatumGetUUIDP(prospect);
 	}
-	mark = hash_search(marks, &key, HASH_ENTER, &found);
+	mark = find_mark(marks, &key, &found);
 	if (!found)
 		mark->first = mark->last = instant;
 	else
@@ -239,7 +287,7 @@ start_scan(Tuplestorestate *rows)
  * they are read side by side; a pair whose keys differ is simply marked.
  */
 static void
-collect_statement(HTAB *marks, const MarkColumns *columns, TriggerData *trigger)
+collect_statement(Marks *marks, const MarkColumns *columns, TriggerData *trigger)
 {
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	TupleTableSlot *before = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
@@ -306,22 +354,17 @@ sales_mark_metrics(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	MarkColumns columns;
-	HASHCTL		control;
-	HTAB	   *marks;
-	HASH_SEQ_STATUS status;
-	Mark	   *mark;
-	Oid			save_userid;
-	int			save_sec_context;
+	Marks		marks;
+	Relation	table;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event))
 		elog(ERROR, "mark_metrics is an AFTER trigger");
 	if (spi_restoring())
 		return PointerGetDatum(NULL);
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
+		SPI_connect();
 		spi_run_as_owner("INSERT INTO sales_internal.metric_marks (company_id, first_at, last_at) "
 						 "SELECT company_id, '-infinity', 'infinity' FROM sales.companies",
 						 false, 0, 0, NULL);
@@ -330,28 +373,32 @@ sales_mark_metrics(PG_FUNCTION_ARGS)
 	}
 
 	find_columns(&columns, trigger);
-	memset(&control, 0, sizeof(control));
-	control.keysize = sizeof(MarkKey);
-	control.entrysize = sizeof(Mark);
-	control.hcxt = CurrentMemoryContext;
-	marks = hash_create("metric marks", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	marks.nfew = 0;
+	marks.many = NULL;
 	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 	{
-		collect(marks, &columns, trigger->tg_trigslot);
+		collect(&marks, &columns, trigger->tg_trigslot);
 		if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-			collect(marks, &columns, trigger->tg_newslot);
+			collect(&marks, &columns, trigger->tg_newslot);
 	}
 	else
-		collect_statement(marks, &columns, trigger);
+		collect_statement(&marks, &columns, trigger);
+	if (marks.nfew == 0)
+		return PointerGetDatum(NULL);
 
-	/* An error leaves through transaction abort, which restores the user. */
-	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	SetUserIdAndSecContext(spi_owner(), save_sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	hash_seq_init(&status, marks);
-	while ((mark = hash_seq_search(&status)) != NULL)
-		write_mark(mark);
-	SetUserIdAndSecContext(save_userid, save_sec_context);
+	table = open_marks();
+	for (int i = 0; i < marks.nfew; i++)
+		write_mark(table, &marks.few[i]);
+	if (marks.many != NULL)
+	{
+		HASH_SEQ_STATUS status;
+		Mark	   *mark;
 
-	SPI_finish();
+		hash_seq_init(&status, marks.many);
+		while ((mark = hash_seq_search(&status)) != NULL)
+			write_mark(table, mark);
+		hash_destroy(marks.many);
+	}
+	table_close(table, NoLock);
 	return PointerGetDatum(NULL);
 }
