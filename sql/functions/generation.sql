@@ -289,7 +289,7 @@ GRANT EXECUTE ON FUNCTION sales.approve_message(uuid) TO sales_app;
 
 -- Approval is by approve_message() alone, and ends when the text changes.
 CREATE OR REPLACE FUNCTION sales_internal.guard_approval() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN

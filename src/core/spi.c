@@ -111,12 +111,13 @@ spi_owner(void)
 
 /*
  * pg_dump's scripts open with a fixed preamble: row_security and
- * check_function_bodies off.  A session with both, whose user is a superuser,
- * is putting back rows that were already audited, marked and stamped.  A
- * tenant cannot get here: with row_security off its queries are errors.
+ * check_function_bodies off.  A session with both, whose login is a superuser,
+ * is putting back rows that were already audited, marked and stamped.  The
+ * login counts, not the current user: a tenant that turned both off and called
+ * a definer function would be a superuser inside it.
  */
 bool
 spi_restoring(void)
 {
-	return !row_security && !check_function_bodies && superuser();
+	return !row_security && !check_function_bodies && superuser_arg(GetSessionUserId());
 }
