@@ -26,7 +26,7 @@ COMMENT ON FUNCTION sales_internal.company_currency(uuid) IS 'The setting billin
 REVOKE ALL ON FUNCTION sales_internal.company_currency(uuid) FROM PUBLIC;
 
 -- The sector of a company is the industry of most of its prospects; settled once a day.
-CREATE OR REPLACE FUNCTION sales_internal.refresh_sector(company uuid) RETURNS void
+CREATE OR REPLACE FUNCTION sales_internal.refresh_sector(company uuid, eager boolean) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -36,10 +36,10 @@ AS $$
                      WHERE p.company_id = company AND p.industry_id IS NOT NULL
                      GROUP BY p.industry_id ORDER BY count(*) DESC, p.industry_id LIMIT 1)
     WHERE s.company_id = company
-      AND (s.sector_id IS NULL OR s.sector_at < sales_internal.now() - interval '1 day')
+      AND (s.sector_at IS NULL OR s.sector_at < sales_internal.now() - interval '1 day' OR (eager AND s.sector_id IS NULL))
 $$;
-COMMENT ON FUNCTION sales_internal.refresh_sector(uuid) IS 'Settles the sector of a company, at most once a day';
-REVOKE ALL ON FUNCTION sales_internal.refresh_sector(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.refresh_sector(uuid, boolean) IS 'Settles the sector of a company, once a day, or (eager) as soon as there is one';
+REVOKE ALL ON FUNCTION sales_internal.refresh_sector(uuid, boolean) FROM PUBLIC;
 
 -- Companies enter a sector's mean by fives, in the order in which they joined,
 -- every company weighs the same, and what is published once never changes.  So

@@ -218,7 +218,8 @@ AS $$
         GROUP BY 1, 2, 3
     ), fresh AS MATERIALIZED (
         SELECT d.company_id, d.period_start, d.period_end, s.*, k.contacted,
-               s.cost + sales_internal.subscription_cost(d.monthly, d.period_start, d.period_end) AS full_cost
+               s.cost + CASE WHEN d.monthly > 0
+                   THEN sales_internal.subscription_cost(d.monthly, d.period_start, d.period_end) ELSE 0 END AS full_cost
         FROM dirty d
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(events), 0) AS events, sum(prospects_imported) AS imported,
@@ -352,9 +353,12 @@ BEGIN
     ), all_days AS (
         SELECT company_id, first_day + n AS day FROM narrow, generate_series(0, last_day - first_day) AS n
         UNION
+        -- OFFSET 0 keeps this a look-up of each prospect, whatever the planner expects.
         SELECT n.company_id, (f.stage_entered_at AT TIME ZONE n.timezone)::date
-        FROM narrow n JOIN sales.conversion_funnel f USING (company_id, prospect_id)
-        WHERE f.stage = 'client' AND isfinite(f.stage_entered_at)
+        FROM narrow n CROSS JOIN LATERAL (
+            SELECT x.stage_entered_at FROM sales.conversion_funnel x
+            WHERE x.company_id = n.company_id AND x.prospect_id = n.prospect_id AND x.stage = 'client' OFFSET 0) AS f
+        WHERE n.prospect_id IS NOT NULL AND isfinite(f.stage_entered_at)
         UNION
         SELECT w.company_id, d FROM wide w, sales_internal.metric_company_days(w.company_id) AS d
         WHERE d BETWEEN w.first_day AND w.last_day
@@ -398,7 +402,7 @@ BEGIN
     INSERT INTO sales_internal.metric_state AS s (company_id, refreshed_at)
     SELECT c.company_id, sales_internal.now() FROM sales.companies c WHERE c.company_id = ANY (companies)
     ON CONFLICT (company_id) DO UPDATE SET refreshed_at = excluded.refreshed_at;
-    PERFORM sales_internal.refresh_sector(c) FROM unnest(companies) AS c;
+    PERFORM sales_internal.refresh_sector(c, cardinality(companies) = 1) FROM unnest(companies) AS c;
     RETURN coalesce(cardinality(days), 0);
 END
 $$;
@@ -651,3 +655,25 @@ BEGIN
     END IF;
 END
 $$;
+
+CREATE OR REPLACE FUNCTION sales_internal.doctor_rollup()
+RETURNS TABLE (severity text, finding text, hint text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'warning', format('the metrics of %s companies lack changes that are up to %s old', companies, age),
+           'Let a worker run (shared_preload_libraries, or sales.start_workers()), or call sales.maintain() now and then.'
+    FROM (SELECT count(DISTINCT company_id) AS companies,
+                 date_trunc('second', sales_internal.now() - min(marked_at)) AS age
+          FROM sales_internal.metric_marks
+          WHERE marked_at < sales_internal.now() - interval '10 minutes') AS late
+    WHERE companies > 0
+    UNION ALL
+    SELECT 'error', format('trigger "%s" of %s is disabled: changes are not marked for the metrics', t.tgname, t.tgrelid::regclass),
+           format('ALTER TABLE %s ENABLE TRIGGER %I, then sales.refresh_metrics(''-infinity'', ''infinity'') in each company.',
+                  t.tgrelid::regclass, t.tgname)
+    FROM pg_trigger t
+    WHERE t.tgfoid = 'sales_internal.mark_metrics()'::regprocedure AND t.tgenabled <> 'O'
+$$;
+COMMENT ON FUNCTION sales_internal.doctor_rollup() IS 'Findings of the doctor on metrics: changes that wait, triggers that are off';
+REVOKE ALL ON FUNCTION sales_internal.doctor_rollup() FROM PUBLIC;

@@ -56,7 +56,7 @@ CREATE TABLE sales.success_metrics (
     created_at timestamptz NOT NULL DEFAULT now(),
     CHECK (period_end >= period_start),
     UNIQUE (company_id, period_start, period_end)
-);
+) WITH (fillfactor = 75);
 COMMENT ON TABLE sales.success_metrics IS 'Metrics of each ISO week, calendar month and quarter that saw activity';
 COMMENT ON COLUMN sales.success_metrics.metric_id IS 'Key of the row';
 COMMENT ON COLUMN sales.success_metrics.company_id IS 'Tenant';
@@ -123,7 +123,7 @@ CREATE TABLE sales_internal.metric_days (
     cycle_seconds numeric NOT NULL,
     cost numeric NOT NULL,
     PRIMARY KEY (company_id, day)
-);
+) WITH (fillfactor = 75);
 COMMENT ON TABLE sales_internal.metric_days IS
     'Counts and sums of each day that saw activity or cost; success_metrics adds them up';
 SELECT sales_internal.dump_table('sales_internal.metric_days');

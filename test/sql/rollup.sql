@@ -152,6 +152,13 @@ SELECT sales.refresh_metrics();
 SELECT sales_internal.refresh_all_metrics() AS days;
 SELECT date FROM sales.analytics WHERE company_id = helpers.company('beta');
 SELECT count(*) FROM sales_internal.metric_marks;
+-- The doctor sees changes that wait and triggers that are off.
+SELECT count(*) FROM sales_internal.doctor_rollup();
+INSERT INTO sales_internal.metric_marks (company_id, first_at, last_at, marked_at)
+VALUES (helpers.company('beta'), '2026-05-01', '2026-05-01', '2026-06-01 10:00+00');
+ALTER TABLE sales.tasks DISABLE TRIGGER metrics_insert;
+SELECT severity, finding FROM sales_internal.doctor_rollup() ORDER BY 1;
+ALTER TABLE sales.tasks ENABLE TRIGGER metrics_insert;
 -- An emptied table.
 TRUNCATE sales.interactions;
 SELECT sales_internal.refresh_all_metrics() > 0 AS some;
