@@ -268,14 +268,12 @@ $$;
 COMMENT ON FUNCTION sales_internal.staged_prospect(jsonb) IS 'Size range and sector of a row, from the reference data';
 REVOKE ALL ON FUNCTION sales_internal.staged_prospect(jsonb) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION sales_internal.write_staged(run uuid, company uuid, options jsonb, origin sales.prospect_source) RETURNS void
+-- Old values of the prospects that a run changes: what undo needs.
+CREATE OR REPLACE FUNCTION sales_internal.note_updates(run uuid, company uuid, options jsonb) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    zone text := (SELECT c.timezone FROM sales.companies c WHERE c.company_id = company);
 BEGIN
-    -- old values of those that change
     WITH incoming AS (
         SELECT s.prospect_id, p.*, jsonb_strip_nulls(s.fields - '{company_size,industry,created_at,estimated_budget_amount}'::text[]
                    || jsonb_build_object('company_size_id', r.company_size_id, 'industry_id', r.industry_id,
@@ -295,7 +293,19 @@ BEGIN
         WHERE i.old_values ? n.key AND n.value IS DISTINCT FROM i.old_values -> n.key
           AND (coalesce(options ->> 'update', 'all') = 'all' OR i.old_values -> n.key = 'null')) b
     WHERE b.before IS NOT NULL AND coalesce(options ->> 'update', 'all') <> 'none';
+END
+$$;
+COMMENT ON FUNCTION sales_internal.note_updates(uuid, uuid, jsonb) IS
+    'Notes the old values of the prospects that a run will change';
+REVOKE ALL ON FUNCTION sales_internal.note_updates(uuid, uuid, jsonb) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.write_staged(run uuid, company uuid, options jsonb, origin sales.prospect_source) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    zone text := (SELECT c.timezone FROM sales.companies c WHERE c.company_id = company);
+BEGIN
     UPDATE sales.prospects p
     SET first_name = CASE WHEN c.before ? 'first_name' THEN s.fields ->> 'first_name' ELSE p.first_name END,
         last_name = CASE WHEN c.before ? 'last_name' THEN s.fields ->> 'last_name' ELSE p.last_name END,
@@ -359,7 +369,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sales_internal.write_staged(uuid, uuid, jsonb, sales.prospect_source) IS
-    'Writes the checked rows: updates of known prospects, inserts of new ones, and what undo needs';
+    'Writes the checked rows: updates of known prospects as noted, and inserts of new ones';
 REVOKE ALL ON FUNCTION sales_internal.write_staged(uuid, uuid, jsonb, sales.prospect_source) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales.import_csv(data text, field_mapping jsonb DEFAULT NULL, options jsonb DEFAULT '{}')
@@ -393,6 +403,7 @@ BEGIN
 
     used := sales_internal.stage_csv(run, coalesce(data, ''), field_mapping, coalesce(options, '{}'));
     PERFORM sales_internal.match_staged(run, company);
+    PERFORM sales_internal.note_updates(run, company, coalesce(options, '{}'));
     IF NOT dry THEN
         PERFORM sales_internal.write_staged(run, company, coalesce(options, '{}'), 'import_csv');
     END IF;
@@ -411,6 +422,9 @@ BEGIN
           FROM sales_internal.import_staging s WHERE s.run_id = run) n
     WHERE r.company_id = company AND r.run_id = run;
     DELETE FROM sales_internal.import_staging s WHERE s.run_id = run;
+    IF dry THEN
+        DELETE FROM sales_internal.import_changes c WHERE c.company_id = company AND c.run_id = run;
+    END IF;
     RETURN run;
 END
 $$;

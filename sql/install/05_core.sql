@@ -41,7 +41,7 @@ REVOKE ALL ON FUNCTION sales_internal.dump_table(regclass, text) FROM PUBLIC;
 -- Seeded tables are dumped whole.  On restore CREATE EXTENSION has seeded them
 -- already; the restored row then takes the place of the seed.
 CREATE FUNCTION sales_internal.replace_seed() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
