@@ -37,4 +37,6 @@ SQL_FUNCTIONS = \
     bi \
     report_words \
     reports \
-    report_html
+    report_html \
+    partitions \
+    ops

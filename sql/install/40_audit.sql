@@ -51,8 +51,14 @@ CREATE FUNCTION sales_internal.audit_open_door() RETURNS void
     AS 'MODULE_PATHNAME', 'sales_audit_open_door'
     LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION sales_internal.audit_open_door() IS
-    'Until the transaction ends audit rows can be changed and nothing is audited; for erasure and removal of a company';
+    'Until audit_close_door() or the transaction''s end audit rows can be changed and nothing is audited; for erasure, partitions and removal of a company';
 REVOKE ALL ON FUNCTION sales_internal.audit_open_door() FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.audit_close_door() RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_audit_close_door'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.audit_close_door() IS 'Ends audit_open_door()';
+REVOKE ALL ON FUNCTION sales_internal.audit_close_door() FROM PUBLIC;
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON sales.audit_logs
     FOR EACH ROW EXECUTE FUNCTION sales_internal.audit_append_only();

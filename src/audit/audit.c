@@ -45,12 +45,13 @@
 PG_FUNCTION_INFO_V1(sales_audit);
 PG_FUNCTION_INFO_V1(sales_audit_append_only);
 PG_FUNCTION_INFO_V1(sales_audit_open_door);
+PG_FUNCTION_INFO_V1(sales_audit_close_door);
 
 #define AUDIT_BASIS_LENGTH 50
 
 static char *guc_gdpr_basis = NULL;
 
-/* Set for the length of one transaction by audit_open_door(). */
+/* Set by audit_open_door() until audit_close_door() or the transaction's end. */
 static bool door_open = false;
 
 static void
@@ -58,6 +59,14 @@ door_close(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
+		door_open = false;
+}
+
+/* An error that is caught closes the door too. */
+static void
+door_close_sub(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
 		door_open = false;
 }
 
@@ -79,6 +88,7 @@ audit_init(void)
 							   &guc_gdpr_basis, "legitimate_interest", PGC_USERSET, 0,
 							   basis_check_hook, NULL, NULL);
 	RegisterXactCallback(door_close, NULL);
+	RegisterSubXactCallback(door_close_sub, NULL);
 }
 
 /* --- JSON of a row --- */
@@ -386,7 +396,7 @@ sales_audit_append_only(PG_FUNCTION_ARGS)
 	return PointerGetDatum(trigger->tg_trigtuple);
 }
 
-/* sales_internal.audit_open_door(): until the transaction ends. */
+/* sales_internal.audit_open_door(): until it is closed or the transaction ends. */
 Datum
 sales_audit_open_door(PG_FUNCTION_ARGS)
 {
@@ -394,5 +404,13 @@ sales_audit_open_door(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("only the extension itself may change audit rows")));
 	door_open = true;
+	PG_RETURN_VOID();
+}
+
+/* sales_internal.audit_close_door() */
+Datum
+sales_audit_close_door(PG_FUNCTION_ARGS)
+{
+	door_open = false;
 	PG_RETURN_VOID();
 }

@@ -38,7 +38,7 @@ CREATE VIEW ${set}_test AS SELECT * FROM $set WHERE split = 'test';");
 	my $options = encode_json({ exclude => \@exclude });
 	my $model = $node->safe_psql('postgres', "SELECT sales_internal.train_scorecard('${set}_train', '$label', '$options')");
 	my ($auc, $loss, $ece) = split /\|/, $node->safe_psql('postgres', "
-WITH p AS (SELECT a.probability AS p, t.$label::int AS y
+WITH p AS (SELECT a.probability AS p, t.${label}::int AS y
            FROM sales_internal.apply_scorecard('$model', '${set}_test') a JOIN ${set}_test t ON t.rowid::text = a.key),
 ranked AS (SELECT y, (rank() OVER (ORDER BY p) + (count(*) OVER (PARTITION BY p) - 1) / 2.0) AS r FROM p),
 tenths AS (SELECT y, p, ntile(10) OVER (ORDER BY p) AS bin FROM p)

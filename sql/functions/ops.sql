@@ -1,0 +1,113 @@
+-- Operations: one pass of everything periodic, and a look at what is wrong.
+
+CREATE OR REPLACE FUNCTION sales.maintain() RETURNS TABLE (task text, result text)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    due record;
+    answer text;
+BEGIN
+    FOR due IN SELECT t.name, t.run_function FROM sales_internal.periodic_tasks t ORDER BY t.name <> 'partitions', t.name LOOP
+        task := due.name;
+        BEGIN
+            EXECUTE format('SELECT %s()::text', due.run_function) INTO answer;
+            result := coalesce(nullif(answer, ''), 'done');
+            UPDATE sales_internal.periodic_tasks t SET last_run = sales_internal.now(), last_error = NULL WHERE t.name = due.name;
+        EXCEPTION WHEN others THEN
+            result := 'failed: ' || SQLERRM;
+            UPDATE sales_internal.periodic_tasks t SET last_error = SQLERRM WHERE t.name = due.name;
+        END;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sales.maintain() IS
+    'Runs everything that workers do from time to time, once, now; for servers without workers, and for tests';
+REVOKE ALL ON FUNCTION sales.maintain() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.maintain() TO sales_admin;
+
+-- Every function sales_internal.doctor_*() is asked.
+CREATE OR REPLACE FUNCTION sales.doctor() RETURNS TABLE (severity text, finding text, hint text)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    part regproc;
+BEGIN
+    FOR part IN SELECT p.oid FROM pg_proc p
+                WHERE p.pronamespace = 'sales_internal'::regnamespace AND p.proname LIKE 'doctor\_%' AND p.pronargs = 0
+                ORDER BY p.proname
+    LOOP
+        RETURN QUERY EXECUTE format('SELECT * FROM %s()', part);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sales.doctor() IS
+    'What is wrong or unwise in this installation: severity (error, warning, note), finding, and what to do about it';
+REVOKE ALL ON FUNCTION sales.doctor() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.doctor() TO sales_admin;
+
+CREATE OR REPLACE FUNCTION sales_internal.doctor_tenancy() RETURNS TABLE (severity text, finding text, hint text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'error', format('login "%s" is an application''s and skips row security', r.rolname),
+           format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS;', r.rolname)
+    FROM pg_roles r
+    WHERE r.rolcanlogin AND (r.rolsuper OR r.rolbypassrls)
+      AND EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                  WHERE m.member = r.oid AND g.rolname IN ('sales_app', 'sales_bi', 'sales_gateway'))
+    UNION ALL
+    SELECT 'error', format('table %s has no forced row security', c.oid::regclass),
+           format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY; ALTER TABLE %s FORCE ROW LEVEL SECURITY;', c.oid::regclass, c.oid::regclass)
+    FROM pg_class c
+    WHERE c.relnamespace = 'sales'::regnamespace AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+      AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'company_id' AND NOT a.attisdropped)
+    UNION ALL
+    SELECT 'error', format('table %s can be reached by %s without its parent''s policies', c.oid::regclass, g.grantee::regrole),
+           format('REVOKE ALL ON %s FROM %s;', c.oid::regclass, g.grantee::regrole)
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
+    WHERE c.relnamespace = 'sales'::regnamespace AND c.relispartition AND g.grantee <> c.relowner
+    UNION ALL
+    SELECT 'error', format('%s holds a privilege in sales_internal', CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END),
+           format('REVOKE %s ON %s FROM %s;', g.privilege_type, c.oid::regclass, CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END)
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
+    WHERE c.relnamespace = 'sales_internal'::regnamespace AND g.grantee <> c.relowner
+    UNION ALL
+    SELECT 'warning', format('view %s does not run with its reader''s rights', c.oid::regclass),
+           format('ALTER VIEW %s SET (security_invoker = true);', c.oid::regclass)
+    FROM pg_class c
+    WHERE c.relnamespace IN ('sales'::regnamespace, 'sales_bi'::regnamespace) AND c.relkind = 'v'
+      AND NOT coalesce(c.reloptions, '{}') && '{security_invoker=true,security_invoker=on,security_barrier=true}'
+      AND c.oid <> 'sales.worker_status'::regclass
+$$;
+COMMENT ON FUNCTION sales_internal.doctor_tenancy() IS 'Part of doctor(): who could see past row security';
+REVOKE ALL ON FUNCTION sales_internal.doctor_tenancy() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.doctor_operations() RETURNS TABLE (severity text, finding text, hint text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'warning', 'the library is not preloaded: no worker starts by itself, and guesses of passwords are slowed down less',
+           'Add sales_assistant to shared_preload_libraries and restart.'
+    WHERE current_setting('shared_preload_libraries') !~ '\msales_assistant\M'
+    UNION ALL
+    SELECT 'warning', 'no worker serves this database', 'SELECT sales.start_workers();'
+    WHERE current_setting('shared_preload_libraries') ~ '\msales_assistant\M'
+      AND NOT EXISTS (SELECT FROM sales_internal.worker_slots() w WHERE w.database = current_database())
+    UNION ALL
+    SELECT 'warning', format('%s jobs wait, the oldest for %s', count(*), date_trunc('second', sales_internal.now() - min(run_at))),
+           'See sales.worker_status.'
+    FROM sales_internal.jobs WHERE state = 'queued' AND run_at < sales_internal.now() - interval '10 minutes' HAVING count(*) > 0
+    UNION ALL
+    SELECT 'note', format('%s jobs have failed; the last says: %s', count(*), (array_agg(error ORDER BY finished_at DESC))[1]),
+           'A tenant sees its own in sales.jobs and repeats one with sales.retry_job().'
+    FROM sales_internal.jobs WHERE state = 'failed' HAVING count(*) > 0
+    UNION ALL
+    SELECT 'warning', format('the periodic task %s fails: %s', name, last_error), 'SELECT * FROM sales.maintain();'
+    FROM sales_internal.periodic_tasks WHERE last_error IS NOT NULL
+$$;
+COMMENT ON FUNCTION sales_internal.doctor_operations() IS 'Part of doctor(): workers, queue, periodic tasks';
+REVOKE ALL ON FUNCTION sales_internal.doctor_operations() FROM PUBLIC;
+
