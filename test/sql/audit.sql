@@ -48,3 +48,5 @@ SELECT count(*) FROM sales.audit_logs WHERE table_name IN ('prospects', 'product
 INSERT INTO sales.products (company_id, name) VALUES (helpers.company('beta'), 'By the system');
 :be_beta
 SELECT user_id IS NULL AS system FROM sales.audit_logs WHERE table_name = 'products';
+:be_alpha
+DELETE FROM sales.api_keys;
