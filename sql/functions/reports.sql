@@ -392,9 +392,10 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM sales_internal.job_kinds WHERE kind = 'report_mail') THEN
-        RAISE EXCEPTION 'this installation cannot send mail'
-            USING ERRCODE = 'feature_not_supported', HINT = 'Show the report with sales.report_html(report_id) instead.';
+    IF sales_internal.setting_of(company, 'email.smtp_url') IS NULL OR sales_internal.setting_of(company, 'email.from') IS NULL THEN
+        RAISE EXCEPTION 'no mail server is set'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Set email.smtp_url (such as smtp://mail.company.com:587) and email.from, or show the report with sales.report_html(report_id).';
     END IF;
     IF cardinality(sales_internal.report_recipients(company)) = 0 THEN
         RAISE EXCEPTION 'nobody is there to get the report'
@@ -428,17 +429,83 @@ COMMENT ON FUNCTION sales.send_report(uuid) IS
 REVOKE ALL ON FUNCTION sales.send_report(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.send_report(uuid) TO sales_app;
 
--- Called by the sender when the mail server has taken the mail.
-CREATE OR REPLACE FUNCTION sales_internal.report_was_sent(report uuid, sent_to text[], internal_copy boolean) RETURNS void
-LANGUAGE sql
+-- Text of a header, in encoded words of RFC 2047 where it is not plain.
+CREATE OR REPLACE FUNCTION sales_internal.mail_header(value text) RETURNS text
+LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    UPDATE sales.success_reports
-    SET sent_at = sales_internal.now(), sent_to_emails = to_jsonb(sent_to), internal_copy_sent = internal_copy
-    WHERE report_id = report
+    SELECT CASE WHEN value ~ '^[ -~]{0,60}$' AND value !~ '=\?' THEN value ELSE
+        (SELECT string_agg('=?utf-8?B?' || encode(convert_to(substr(value, n, 10), 'UTF8'), 'base64') || '?=', E'\r\n ' ORDER BY n)
+         FROM generate_series(1, greatest(length(value), 1), 10) AS n) END
 $$;
-COMMENT ON FUNCTION sales_internal.report_was_sent(uuid, text[], boolean) IS 'Notes to whom a report was sent';
-REVOKE ALL ON FUNCTION sales_internal.report_was_sent(uuid, text[], boolean) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.mail_header(text) IS 'Text as the header of a mail carries it';
+REVOKE ALL ON FUNCTION sales_internal.mail_header(text) FROM PUBLIC;
+
+-- Job report_mail: made when it is sent, so that the queue holds no names.
+CREATE OR REPLACE FUNCTION sales_internal.prepare_report_mail(job uuid, company uuid, args jsonb) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    mail jsonb := sales_internal.report_mail((args ->> 'report_id')::uuid);
+    sender text := btrim(sales_internal.setting_of(company, 'email.from'));
+    server text := btrim(sales_internal.setting_of(company, 'email.smtp_url'));
+    key_id uuid;
+BEGIN
+    IF mail IS NULL OR NOT EXISTS (SELECT FROM sales.success_reports r
+                                   WHERE r.company_id = company AND r.report_id = (args ->> 'report_id')::uuid) THEN
+        RETURN jsonb_build_object('outcome', 'failed', 'error', 'the report is gone');
+    END IF;
+    IF sender IS NULL OR server IS NULL OR jsonb_array_length(mail -> 'to') = 0 THEN
+        RETURN jsonb_build_object('outcome', 'failed', 'error', 'mail server, sender or recipients are no longer set');
+    END IF;
+    SELECT k.api_key_id INTO key_id FROM sales.api_keys k
+    WHERE k.company_id = company AND lower(k.service_name) = 'smtp' AND k.is_active
+      AND (k.expires_at IS NULL OR k.expires_at > sales_internal.now())
+    ORDER BY k.created_at DESC LIMIT 1;
+    RETURN jsonb_strip_nulls(jsonb_build_object(
+        'url', server, 'timeout_ms', 60000, 'provider', 'smtp', 'api_key_id', key_id,
+        'mail', jsonb_build_object(
+            'from', sender, 'to', (mail -> 'to') || (mail -> 'bcc'),
+            'user', sales_internal.setting_of(company, 'email.smtp_user'),
+            'message', concat(
+                'From: <', sender, E'>\r\nTo: ', (SELECT string_agg('<' || a || '>', E',\r\n ') FROM jsonb_array_elements_text(mail -> 'to') AS a),
+                E'\r\nSubject: ', sales_internal.mail_header(mail ->> 'subject'),
+                E'\r\nDate: ', to_char(sales_internal.now() AT TIME ZONE 'UTC', 'Dy, DD Mon YYYY HH24:MI:SS "+0000"'),
+                E'\r\nMessage-ID: <', job, '@', split_part(sender, '@', 2),
+                E'>\r\nMIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n',
+                replace(encode(convert_to(mail ->> 'html', 'UTF8'), 'base64'), E'\n', E'\r\n'), E'\r\n'))));
+END
+$$;
+COMMENT ON FUNCTION sales_internal.prepare_report_mail(uuid, uuid, jsonb) IS 'Job report_mail: the mail for the company''s mail server';
+REVOKE ALL ON FUNCTION sales_internal.prepare_report_mail(uuid, uuid, jsonb) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.settle_report_mail(job uuid, company uuid, args jsonb, response jsonb) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    mail jsonb;
+BEGIN
+    IF response ->> 'error' IS NOT NULL THEN
+        RETURN jsonb_build_object('outcome', CASE WHEN (response ->> 'blocked')::boolean OR response ->> 'error' ~ '\m5\d\d\M|denied'
+                                                  THEN 'failed' ELSE 'retry' END,
+                                  'error', 'smtp: ' || (response ->> 'error'));
+    END IF;
+    mail := sales_internal.report_mail((args ->> 'report_id')::uuid);
+    UPDATE sales.success_reports r
+    SET sent_at = sales_internal.now(), sent_to_emails = coalesce(mail -> 'to', '[]'),
+        internal_copy_sent = coalesce(jsonb_array_length(mail -> 'bcc') > 0, false)
+    WHERE r.company_id = company AND r.report_id = (args ->> 'report_id')::uuid;
+    RETURN jsonb_build_object('outcome', 'done', 'result', jsonb_build_object('report_id', args -> 'report_id'));
+END
+$$;
+COMMENT ON FUNCTION sales_internal.settle_report_mail(uuid, uuid, jsonb, jsonb) IS 'Job report_mail: notes that the mail server took the mail, or tries again';
+REVOKE ALL ON FUNCTION sales_internal.settle_report_mail(uuid, uuid, jsonb, jsonb) FROM PUBLIC;
+
+INSERT INTO sales_internal.job_kinds (kind, mode, prepare_function, settle_function)
+VALUES ('report_mail', 'http', 'sales_internal.prepare_report_mail', 'sales_internal.settle_report_mail')
+ON CONFLICT (kind) DO NOTHING;
 
 -- Every active company gets the reports of the setting reports.schedule for the
 -- last period that is over, once, from 06:00 of its own day on.
@@ -476,8 +543,7 @@ BEGIN
             IF sales_internal.setting_of(due.company_id, 'reports.send') = 'true' THEN
                 PERFORM sales_internal.queue_report(due.company_id, report);
             END IF;
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR feature_not_supported
-                       OR object_not_in_prerequisite_state THEN
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR object_not_in_prerequisite_state THEN
             RAISE WARNING '% report of company % failed: %', due.kind, due.company_id, SQLERRM;
         END;
     END LOOP;

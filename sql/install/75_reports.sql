@@ -117,3 +117,9 @@ INSERT INTO sales_internal.setting_defaults VALUES
     ('reports.recipients', NULL, 'E-mail addresses that get the reports; none: active admins and managers'),
     ('reports.send', 'false', 'Are reports that are made by themselves sent, too?'),
     ('reports.internal_copy', NULL, 'Address of the platform''s team that gets a copy of each report; a platform setting');
+
+INSERT INTO sales_internal.setting_defaults VALUES
+    ('email.smtp_url', NULL, 'Mail server, such as smtp://mail.company.com:587 or smtps://mail.company.com'),
+    ('email.smtp_user', NULL, 'Login at the mail server; its password is the key of the service "smtp" in api_keys'),
+    ('email.from', NULL, 'Sender''s address of mails')
+ON CONFLICT DO NOTHING;

@@ -104,6 +104,17 @@ take_header(char *data, size_t size, size_t count, void *arg)
 	return bytes;
 }
 
+static size_t
+give_upload(char *into, size_t size, size_t count, void *arg)
+{
+	HttpCall   *call = arg;
+	size_t		bytes = Min(size * count, call->upload_size - call->upload_sent);
+
+	memcpy(into, call->upload + call->upload_sent, bytes);
+	call->upload_sent += bytes;
+	return bytes;
+}
+
 /* --- building a call --- */
 
 static bool
@@ -186,12 +197,15 @@ set_target(HttpCall *call, CURLU *url, json_t *request, const char *secret)
 	char	   *port = NULL;
 	char	   *scheme = NULL;
 	char	   *full = NULL;
+	bool		mail = json_is_object(json_object_get(request, "mail"));
 
 	if (text == NULL || curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK ||
 		curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
 		curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
 		problem = "not a valid URL";
-	else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
+	else if (mail && strcmp(scheme, "smtp") != 0 && strcmp(scheme, "smtps") != 0)
+		problem = "a mail needs an smtp or smtps URL";
+	else if (!mail && strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
 		problem = "only http and https URLs can be called";
 	else if (curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
 		problem = "not a valid URL";
@@ -245,6 +259,57 @@ set_content(HttpCall *call, json_t *request)
 	return NULL;
 }
 
+/* An address that can stand in a command of SMTP. */
+static bool
+is_mail_address(const char *address)
+{
+	return address != NULL && strchr(address, '@') != NULL && strlen(address) < 255 &&
+		strpbrk(address, " \t\r\n<>\"(),:;") == NULL;
+}
+
+static const char *
+set_mail(HttpCall *call, json_t *mail, const char *secret)
+{
+	const char *from = json_string_value(json_object_get(mail, "from"));
+	const char *message = json_string_value(json_object_get(mail, "message"));
+	const char *user = json_string_value(json_object_get(mail, "user"));
+	json_t	   *to = json_object_get(mail, "to");
+	CURL	   *easy = call->easy;
+
+	if (!is_mail_address(from) || json_array_size(to) == 0 || message == NULL)
+		return "the mail needs from, to and message";
+	for (size_t i = 0; i < json_array_size(to); i++)
+	{
+		const char *address = json_string_value(json_array_get(to, i));
+		struct curl_slist *list;
+
+		if (!is_mail_address(address))
+			return "a recipient is no mail address";
+		list = curl_slist_append(call->recipients, address);
+		if (list == NULL)
+			return "out of memory";
+		call->recipients = list;
+	}
+	call->upload = strdup(message);
+	if (call->upload == NULL)
+		return "out of memory";
+	call->upload_size = strlen(message);
+	curl_easy_setopt(easy, CURLOPT_MAIL_FROM, from);
+	curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, call->recipients);
+	curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+	curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_upload);
+	curl_easy_setopt(easy, CURLOPT_READDATA, call);
+	curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t) call->upload_size);
+	curl_easy_setopt(easy, CURLOPT_USE_SSL,
+					 (long) (call->host_allowed ? CURLUSESSL_TRY : CURLUSESSL_ALL));
+	if (user != NULL && secret != NULL)
+	{
+		curl_easy_setopt(easy, CURLOPT_USERNAME, user);
+		curl_easy_setopt(easy, CURLOPT_PASSWORD, secret);
+	}
+	return NULL;
+}
+
 HttpCall *
 http_call_new(const char *request_text, const char *secret, const char **problem)
 {
@@ -285,7 +350,12 @@ http_call_new(const char *request_text, const char *secret, const char **problem
 		note(request, "provider", call->provider, sizeof(call->provider));
 		note(request, "api_key_id", call->api_key_id, sizeof(call->api_key_id));
 		*problem = set_target(call, url, request, secret);
-		if (*problem == NULL)
+		if (*problem == NULL && json_is_object(json_object_get(request, "mail")))
+		{
+			curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+			*problem = set_mail(call, json_object_get(request, "mail"), secret);
+		}
+		else if (*problem == NULL)
 			*problem = set_content(call, request);
 	}
 	curl_url_cleanup(url);
@@ -308,6 +378,8 @@ http_call_free(HttpCall *call)
 	for (struct curl_slist *h = call->headers; h != NULL; h = h->next)
 		OPENSSL_cleanse(h->data, strlen(h->data));
 	curl_slist_free_all(call->headers);
+	curl_slist_free_all(call->recipients);
+	free(call->upload);
 	free(call->body);
 	free(call->response_headers);
 	free(call);

@@ -8,6 +8,10 @@ typedef struct HttpCall
 {
 	CURL	   *easy;
 	struct curl_slist *headers;
+	struct curl_slist *recipients;	/* of a mail */
+	char	   *upload;			/* the mail itself */
+	size_t		upload_size;
+	size_t		upload_sent;
 	bool		host_allowed;	/* named by allowed_hosts: no check of its address */
 	bool		blocked;		/* the guard refused an address */
 	bool		too_large;
@@ -29,6 +33,9 @@ typedef struct HttpCall
  *   timeout_ms (30000), max_bytes (1 MB),
  *   auth: {"header": name, "prefix": text} or {"query": name} or {"basic": true},
  *   provider, api_key_id: handed back with the answer
+ * Or sends a mail: url smtp:// or smtps://, and
+ *   mail: {"from": address, "to": [addresses], "message": RFC 5322 text,
+ *          "user": login for `secret`}; in clear only to allowed_hosts.
  * `secret` goes where auth says; null without one.  Returns null and sets
  * *problem (static) where the request is not well-formed.
  */

@@ -1,0 +1,63 @@
+# send_report() through a real mail server: recipients, internal copy, encoding, refusal.
+use strict;
+use warnings;
+
+use File::Basename;
+use File::Temp qw(tempdir);
+use MIME::Base64;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = tempdir(CLEANUP => 1);
+my $sink = IPC::Run::start([ '/usr/bin/python3', dirname(__FILE__) . '/../servers/smtp_sink.py', $dir ]);
+for (1 .. 1800) { last if -e "$dir/port"; select undef, undef, undef, 0.1; }
+my $port = slurp_file("$dir/port");
+
+my $node = PostgreSQL::Test::Cluster->new('mail');
+$node->init;
+$node->append_conf('postgresql.conf', <<CONF);
+shared_preload_libraries = 'sales_assistant'
+max_worker_processes = 16
+sales_assistant.allowed_hosts = '127.0.0.1:$port'
+CONF
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION sales_assistant');
+$node->safe_psql('postgres', <<'SQL');
+SELECT sales.create_company(E'Société "Ünïcode"', 'a.test', 'business', 'fr', 'Europe/Paris', 'boss@a.test', 'secret-alpha-1');
+SQL
+my $enter = "SELECT sales.set_tenant(company_id, user_id, false) FROM sales.users WHERE email = 'boss\@a.test';";
+
+my ($rc, $out, $err) = $node->psql('postgres', "$enter SELECT sales.send_report(sales.generate_report('weekly'))");
+like($err, qr/no mail server is set/, 'without a mail server it says so');
+
+$node->safe_psql('postgres', <<SQL);
+INSERT INTO sales.system_settings (company_id, category, key_name, value) VALUES
+    (NULL, 'email', 'smtp_url', 'smtp://127.0.0.1:$port'), (NULL, 'email', 'from', 'reports\@platform.test'),
+    (NULL, 'reports', 'internal_copy', 'team\@platform.test');
+SQL
+my ($report, $job) = split /\|/, (split /\n/, $node->safe_psql('postgres', <<SQL))[-1];
+$enter
+SELECT r, sales.send_report(r) FROM (SELECT sales.generate_report('weekly') AS r OFFSET 0) AS x;
+SQL
+ok($node->poll_query_until('postgres', "SELECT state FROM sales_internal.jobs WHERE job_id = '$job'", 'done'), 'the worker sent it')
+  or diag($node->safe_psql('postgres', "SELECT state, error FROM sales_internal.jobs WHERE job_id = '$job'"));
+is($node->safe_psql('postgres', "SELECT sent_at IS NOT NULL, sent_to_emails, internal_copy_sent FROM sales.success_reports WHERE report_id = '$report'"),
+	't|["boss@a.test"]|t', 'the report knows to whom it went');
+my ($envelope, $mail) = split /\n/, slurp_file("$dir/mail.1"), 2;
+is($envelope, 'reports@platform.test > boss@a.test team@platform.test', 'the admin and the internal copy got it');
+my ($head, $body) = split /\r?\n\r?\n/, $mail, 2;
+unlike($head, qr/team\@/, 'the copy is a blind one');
+my $subject = join '', map { decode_base64($_) } ($head =~ /=\?utf-8\?B\?([^?]*)\?=/g);
+like($subject, qr/^Rapport hebdomadaire \d{4}-W\d\d - Soci\xc3\xa9t\xc3\xa9 "/, 'the subject survives its way');
+is(scalar(() = $head =~ /^[^\r\n]{999,}/mg), 0, 'no line is too long');
+like(decode_base64($body), qr/^<!DOCTYPE html>.*<html lang="fr">.*<h1>Rapport hebdomadaire.*<\/html>$/s, 'the mail is the page of the report');
+
+# A server that refuses is not asked again and again.
+$node->safe_psql('postgres', "UPDATE sales.system_settings SET value = 'reports\@refused.test' WHERE key_name = 'from'");
+my $refused = (split /\n/, $node->safe_psql('postgres', "$enter SELECT sales.send_report('$report')"))[-1];
+ok($node->poll_query_until('postgres', "SELECT state FROM sales_internal.jobs WHERE job_id = '$refused'", 'failed'), 'a refusal fails the job');
+like($node->safe_psql('postgres', "SELECT error FROM sales_internal.jobs WHERE job_id = '$refused'"), qr/smtp: .*550/, 'and says why');
+$node->stop;
+$sink->kill_kill;
+done_testing();
