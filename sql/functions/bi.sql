@@ -512,15 +512,24 @@ RETURNS TABLE (as_of date, decile integer, prospects bigint, predicted numeric, 
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (sales_internal.now() AT TIME ZONE c.timezone)::date, least(p.ai_score / 10 + 1, 10), count(*),
-           round(avg(p.ai_score), 2), round(100.0 * count(*) FILTER (WHERE l.stage = 'client') / count(*), 2),
-           round(100.0 * count(*) FILTER (WHERE l.stage = 'client') / count(*) - avg(p.ai_score), 2), interval '0'
+    SELECT (sales_internal.now() AT TIME ZONE c.timezone)::date, least(s.score / 10 + 1, 10), count(*),
+           round(avg(s.score), 2), round(100.0 * count(*) FILTER (WHERE l.stage = 'client') / count(*), 2),
+           round(100.0 * count(*) FILTER (WHERE l.stage = 'client') / count(*) - avg(s.score), 2), interval '0'
     FROM sales.prospects p
     JOIN sales.companies c USING (company_id)
-    JOIN (SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage FROM sales.conversion_funnel f
+    JOIN (SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage, f.stage_entered_at FROM sales.conversion_funnel f
           WHERE f.company_id = sales.current_company_id()
           ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC) l USING (prospect_id)
-    WHERE p.company_id = sales.current_company_id() AND p.ai_score IS NOT NULL AND l.stage IN ('client', 'perdu')
+    CROSS JOIN LATERAL (
+        -- A score given after the outcome proves nothing; without any history the present one stands in.
+        SELECT coalesce(
+            (SELECT h.score FROM sales.score_history h
+             WHERE h.company_id = p.company_id AND h.prospect_id = p.prospect_id AND h.scored_at <= l.stage_entered_at
+             ORDER BY h.scored_at DESC LIMIT 1),
+            CASE WHEN NOT EXISTS (SELECT FROM sales.score_history h
+                                  WHERE h.company_id = p.company_id AND h.prospect_id = p.prospect_id)
+                 THEN p.ai_score END) AS score) AS s
+    WHERE p.company_id = sales.current_company_id() AND s.score IS NOT NULL AND l.stage IN ('client', 'perdu')
       AND sales.has_permission('prospects', 'read')
     GROUP BY 1, 2
 $$;
@@ -531,7 +540,7 @@ CREATE OR REPLACE VIEW sales_bi.score_quality WITH (security_invoker = true) AS
     SELECT as_of, decile, prospects, predicted, actual, gap, freshness
     FROM sales_bi.read_score_quality();
 GRANT SELECT ON sales_bi.score_quality TO sales_bi, sales_app;
-COMMENT ON VIEW sales_bi.score_quality IS 'Are scores right? Decided prospects by decile of their score: predicted and actual share of wins';
+COMMENT ON VIEW sales_bi.score_quality IS 'Were scores right? Decided prospects by decile of the score they had when the deal was decided';
 COMMENT ON COLUMN sales_bi.score_quality.as_of IS 'Today in the company''s timezone';
 COMMENT ON COLUMN sales_bi.score_quality.decile IS '1: scores 0 to 9; 10: scores 90 to 100';
 COMMENT ON COLUMN sales_bi.score_quality.prospects IS 'Decided prospects with such a score';
