@@ -29,13 +29,26 @@ COMMENT ON FUNCTION sales.is_timezone(text) IS
 REVOKE ALL ON FUNCTION sales.is_timezone(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.is_timezone(text) TO sales_app, sales_admin;
 
+CREATE FUNCTION sales_internal.quiet_restore() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'sales_quiet_restore'
+    LANGUAGE C;
+COMMENT ON FUNCTION sales_internal.quiet_restore() IS
+    'Trigger: while a dump is replayed, no other trigger and no foreign key gets in the way of the rows';
+REVOKE ALL ON FUNCTION sales_internal.quiet_restore() FROM PUBLIC;
+
 CREATE FUNCTION sales_internal.dump_table(target regclass, condition text DEFAULT '')
 RETURNS void
-LANGUAGE sql
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT pg_catalog.pg_extension_config_dump(target, condition) $$;
+AS $$
+BEGIN
+    PERFORM pg_catalog.pg_extension_config_dump(target, condition);
+    EXECUTE format('CREATE TRIGGER quiet_restore BEFORE INSERT ON %s FOR EACH STATEMENT '
+                   'EXECUTE FUNCTION sales_internal.quiet_restore()', target);
+END
+$$;
 COMMENT ON FUNCTION sales_internal.dump_table(regclass, text) IS
-    'Has pg_dump keep the rows of an extension''s table; install and upgrade scripts only';
+    'Has pg_dump keep the rows of an extension''s table, and a restore put them back untouched; install and upgrade scripts only';
 REVOKE ALL ON FUNCTION sales_internal.dump_table(regclass, text) FROM PUBLIC;
 
 -- Seeded tables are dumped whole.  On restore CREATE EXTENSION has seeded them

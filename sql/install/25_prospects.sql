@@ -60,8 +60,10 @@ INSERT INTO sales.industries (industry_id, name, description, nace_codes) VALUES
 
 CREATE TRIGGER replace_seed BEFORE INSERT ON sales.company_sizes
     FOR EACH ROW EXECUTE FUNCTION sales_internal.replace_seed('size_id');
+ALTER TABLE sales.company_sizes ENABLE ALWAYS TRIGGER replace_seed;
 CREATE TRIGGER replace_seed BEFORE INSERT ON sales.industries
     FOR EACH ROW EXECUTE FUNCTION sales_internal.replace_seed('industry_id');
+ALTER TABLE sales.industries ENABLE ALWAYS TRIGGER replace_seed;
 SELECT sales_internal.dump_table('sales.company_sizes');
 SELECT sales_internal.dump_table('sales.industries');
 GRANT SELECT ON sales.company_sizes, sales.industries TO sales_app, sales_bi;

@@ -66,6 +66,7 @@ INSERT INTO sales.providers (name, purpose, base_url, request, answer, model, re
 
 CREATE TRIGGER replace_seed BEFORE INSERT ON sales.providers
     FOR EACH ROW EXECUTE FUNCTION sales_internal.replace_seed('name');
+ALTER TABLE sales.providers ENABLE ALWAYS TRIGGER replace_seed;
 SELECT sales_internal.dump_table('sales.providers');
 GRANT SELECT ON sales.providers TO sales_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sales.providers TO sales_admin;

@@ -122,7 +122,7 @@ COMMENT ON VIEW sales_internal.decided_features IS 'The prospects among them who
 
 -- The built-in prior, used until a company has enough outcomes to learn from:
 -- moderate weights of common sense, in log-odds, around a win rate of 1 in 8.
-INSERT INTO sales_internal.scorecards (model_id, label, model, rows, auc, log_loss, brier) VALUES
+INSERT INTO sales_internal.scorecards (model_id, label, model, rows, auc, log_loss, brier, created_at) VALUES
 ('00000000-0000-7000-8000-000000000000', 'won',
  '{"intercept": -1.95, "features": [
    {"name": "company_size", "category": false, "bounds": [11, 51, 201], "points": [0, -0.2, 0, 0.15, 0.2]},
@@ -134,7 +134,7 @@ INSERT INTO sales_internal.scorecards (model_id, label, model, rows, auc, log_lo
    {"name": "positive", "category": false, "bounds": [1], "points": [0, 0, 0.9]},
    {"name": "negative", "category": false, "bounds": [1], "points": [0, 0, -1.2]},
    {"name": "meetings", "category": false, "bounds": [1], "points": [0, 0, 1.1]}]}',
- 0, 0.5, 0.377, 0.109);
+ 0, 0.5, 0.377, 0.109, '2026-01-01 00:00:00+00');
 
 INSERT INTO sales_internal.setting_defaults VALUES
     ('scoring.retrain_growth_percent', '10', 'A model is trained again when decided deals have grown by this much');
