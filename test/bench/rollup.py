@@ -56,7 +56,8 @@ if not a.keep:
     s.run(f"""INSERT INTO sales.interactions (company_id, prospect_id, channel, type, response_received, interaction_date)
         SELECT p.company_id, p.prospect_id, 'email', CASE WHEN random() < 0.8 THEN 'sent' ELSE 'received' END::sales.interaction_type,
                random() < 0.2, '2023-01-01'::timestamptz + random() * interval '1095 days'
-        FROM (SELECT company_id, prospect_id FROM sales.prospects) AS p, generate_series(1, {max(1, per // people)}) AS n""")
+        FROM (SELECT company_id, prospect_id FROM sales.prospects) AS p, generate_series(1, {max(1, per // people)}) AS n
+        ORDER BY 6""")
     s.run("""INSERT INTO sales.conversion_funnel (company_id, prospect_id, stage, stage_entered_at, deal_value)
         SELECT company_id, prospect_id, x.stage::sales.funnel_stage, created_at + x.after * interval '1 day', 1000
         FROM sales.prospects, (VALUES ('contacte', 1), ('proposition_envoyee', 10), ('client', 30)) AS x (stage, after) WHERE random() < 0.5""")
