@@ -35,7 +35,6 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "rollup/marks.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -94,8 +93,8 @@ static const pg_uuid_t no_prospect = {{0}};
 PG_FUNCTION_INFO_V1(sales_mark_metrics);
 PG_FUNCTION_INFO_V1(sales_marks_forget);
 
-void
-marks_forget(void)
+static void
+forget(void)
 {
 	nrecent = 0;
 	next_recent = 0;
@@ -105,7 +104,7 @@ marks_forget(void)
 Datum
 sales_marks_forget(PG_FUNCTION_ARGS)
 {
-	marks_forget();
+	forget();
 	PG_RETURN_VOID();
 }
 
@@ -121,7 +120,7 @@ mark_is_written(Mark *mark)
 
 	if (recent_subxact != subxact || recent_xact != xact)
 	{
-		marks_forget();
+		forget();
 		recent_subxact = subxact;
 		recent_xact = xact;
 	}
