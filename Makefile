@@ -20,6 +20,7 @@ SQL_JOINED = $(EXTENSION)--$(EXTVERSION).sql
 
 DATA_built = $(SQL_JOINED)
 DATA       = $(wildcard sql/upgrades/$(EXTENSION)--*--*.sql)
+# Isolation tests and regression tests share expected/, so their names differ.
 EXTRA_CLEAN = $(SQL_JOINED) results output_iso tmp_check log regression.diffs regression.out
 
 PG_CPPFLAGS = -Isrc $(shell xml2-config --cflags 2>/dev/null) $(shell pkg-config --cflags gmime-3.0 2>/dev/null)
