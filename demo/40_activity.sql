@@ -12,7 +12,7 @@ SELECT p.prospect_id,
        (hashtextextended(p.email, 1) & 1048575) / 1048576.0 AS luck,
        (hashtextextended(p.email, 2) & 1048575) / 1048576.0 AS luck2,
        date_trunc('day', now()) - interval '112 days'
-           + ((hashtextextended(p.email, 3) & 1048575) / 1048576.0 * 100) * interval '1 day'
+           + ((hashtextextended(p.email, 3) & 1048575) / 1048576.0 * 110) * interval '1 day'
            + interval '9 hours' AS start,
        0.16 + 0.16 * coalesce((s.min_employees > 50)::int, 0) + 0.18 * coalesce((p.estimated_budget_amount > 8000)::int, 0)
             + 0.12 * (coalesce(p.job_title, '') ~* 'direct|chief|gerente|geschäft|amministratore|founder|gérant|head')::int

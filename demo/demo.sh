@@ -102,6 +102,18 @@ wait_for_jobs() {
     return 1
 }
 
+# A copy of a file in UTF-8: as it is, or from UTF-16, or from Windows-1252.
+to_utf8() { # FROM TO
+    if iconv -f UTF-8 -t UTF-8 "$1" >"$2" 2>/dev/null; then
+        :
+    elif head -c 2 "$1" | od -An -tx1 | grep -qE 'ff fe|fe ff'; then
+        iconv -c -f UTF-16 -t UTF-8 "$1" >"$2" 2>/dev/null || true
+    else
+        iconv -c -f WINDOWS-1252 -t UTF-8 "$1" >"$2" 2>/dev/null || true
+    fi
+    tr -d '\000' <"$2" >"$2.clean" && mv "$2.clean" "$2"
+}
+
 start() {
     local csv=${1:-$root/demo/prospects.csv}
     if [ ! -r "$csv" ]; then
@@ -121,7 +133,8 @@ start() {
     sql postgres -f "$root/demo/10_companies.sql"
 
     say "Importing $(basename "$csv")"
-    DEMO_CSV=$csv sql demo_app -f "$root/demo/20_import.sql"
+    to_utf8 "$csv" "$dir/import.csv"
+    DEMO_CSV=$dir/import.csv sql demo_app -f "$root/demo/20_import.sql"
 
     say "Enriching and writing messages, each in the prospect's language"
     sql demo_app -f "$root/demo/30_ask.sql"
