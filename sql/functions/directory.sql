@@ -18,8 +18,11 @@ BEGIN
         (admin_role, new_company, 'admin', 'Everything',
          '{"*": ["read", "create", "update", "delete", "approve", "export", "manage"]}', true),
         (sales.uuidv7(), new_company, 'manager', 'Leads the sellers: all of the sales work, approval and export',
-         '{"*": ["read", "create", "update", "delete", "approve", "export"],
-           "users": ["read"], "roles": ["read"]}', true),
+         (SELECT '{"*": ["read", "export"]}'::jsonb
+                 || jsonb_object_agg(t, '["create", "update", "delete", "approve"]'::jsonb)
+          FROM unnest('{products,product_pricing,product_benefits,templates,addresses,prospects,messages,tasks,interactions,
+                        conversion_funnel,enrichments,import_jobs,email_campaigns,success_reports,
+                        improvement_suggestions}'::text[]) t), true),
         (sales.uuidv7(), new_company, 'seller', 'Works on prospects',
          '{"*": ["read"], "prospects": ["create", "update"], "addresses": ["create", "update"],
            "messages": ["create", "update"], "tasks": ["create", "update"],

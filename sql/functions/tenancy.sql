@@ -66,7 +66,7 @@ RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION sales.logout() IS
-    'Ends the user''s sessions: their tokens open nothing any more';
+    'Ends the session that the context came from: its token opens nothing any more';
 REVOKE ALL ON FUNCTION sales.logout() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.logout() TO sales_app;
 

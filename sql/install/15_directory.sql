@@ -115,10 +115,81 @@ COMMENT ON COLUMN sales.system_settings.description IS 'What the setting does';
 COMMENT ON COLUMN sales.system_settings.updated_by IS 'User who last changed it';
 COMMENT ON COLUMN sales.system_settings.updated_at IS 'When it last changed';
 
-CALL sales_internal.protect_table('companies', 'company_id', commands => '{select,update}');
+-- A company names itself; plan, status and domain are the platform's to change.
+CALL sales_internal.protect_table('companies', 'company_id', commands => '{select}');
+GRANT UPDATE (name, language, timezone) ON sales.companies TO sales_app;
 CALL sales_internal.protect_table('roles', 'role_id');
 CALL sales_internal.protect_table('users', 'user_id', hidden => '{password_hash}');
-CALL sales_internal.protect_table('system_settings', 'setting_id');
+CALL sales_internal.protect_table('system_settings', 'setting_id', hidden => '{value}');
+-- Values may be read (an encrypted one is ciphertext); the audit log keeps none.
+GRANT SELECT (value) ON sales.system_settings TO sales_app;
+
+-- Settings of the platform have no company: sales_admin alone sees and changes
+-- them as rows.  Companies read them through sales.setting().
+ALTER POLICY tenant ON sales.system_settings
+    USING (company_id = sales.current_company_id() OR company_id IS NULL)
+    WITH CHECK (company_id = sales.current_company_id() OR company_id IS NULL);
+CREATE POLICY platform ON sales.system_settings TO sales_admin
+    USING (company_id IS NULL) WITH CHECK (company_id IS NULL);
+GRANT SELECT, INSERT, UPDATE, DELETE ON sales.system_settings TO sales_admin;
+
+CREATE FUNCTION sales_internal.seal(plain text, owner text) RETURNS text
+    AS 'MODULE_PATHNAME', 'sales_seal'
+    LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION sales_internal.seal(text, text) IS
+    'Encrypts a secret, bound to its owner (company|table|row)';
+REVOKE ALL ON FUNCTION sales_internal.seal(text, text) FROM PUBLIC;
+
+-- Is the value what data_type says, and may the company set this key at all?
+CREATE FUNCTION sales_internal.check_setting() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    name text := NEW.category || '.' || NEW.key_name;
+    platform sales.system_settings;
+BEGIN
+    IF NEW.company_id IS NOT NULL AND NEW.company_id = sales.current_company_id() THEN
+        SELECT * INTO platform FROM sales.system_settings g
+        WHERE g.company_id IS NULL AND g.category = NEW.category AND g.key_name = NEW.key_name;
+        IF NOT coalesce(platform.is_user_configurable, true)
+           OR (TG_OP = 'UPDATE' AND NOT OLD.is_user_configurable) OR NOT NEW.is_user_configurable THEN
+            RAISE insufficient_privilege USING MESSAGE = format('the setting %s is not the company''s to change', name),
+                HINT = 'It is marked is_user_configurable = false; ask the operator of the platform.';
+        END IF;
+        IF platform.setting_id IS NOT NULL AND NEW.data_type <> platform.data_type THEN
+            RAISE invalid_parameter_value USING
+                MESSAGE = format('the setting %s is of type %s', name, platform.data_type),
+                HINT = 'Give it the data_type that the platform''s setting has.';
+        END IF;
+        NEW.updated_by := sales.current_user_id();
+    END IF;
+    IF NEW.value IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.value IS DISTINCT FROM OLD.value
+                                  OR NEW.data_type <> OLD.data_type) THEN
+        BEGIN
+            CASE NEW.data_type
+                WHEN 'integer' THEN PERFORM NEW.value::bigint;
+                WHEN 'boolean' THEN PERFORM NEW.value::boolean;
+                WHEN 'json' THEN PERFORM NEW.value::jsonb;
+                WHEN 'encrypted' THEN
+                    NEW.value := sales_internal.seal(NEW.value, format('%s|system_settings|%s', NEW.company_id, NEW.setting_id));
+                ELSE NULL;
+            END CASE;
+        EXCEPTION WHEN data_exception THEN
+            RAISE invalid_parameter_value USING
+                MESSAGE = format('the value of %s is no %s', name, NEW.data_type),
+                HINT = 'Change the value or data_type.';
+        END;
+    END IF;
+    NEW.updated_at := sales_internal.now();
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.check_setting() IS
+    'Trigger: a setting''s value fits its data_type, secrets are encrypted, and a company changes only what it may';
+REVOKE ALL ON FUNCTION sales_internal.check_setting() FROM PUBLIC;
+CREATE TRIGGER check_setting BEFORE INSERT OR UPDATE ON sales.system_settings
+    FOR EACH ROW EXECUTE FUNCTION sales_internal.check_setting();
 
 -- Sessions that login() has opened, and roles that bind_role() has bound.
 CREATE TABLE sales_internal.sessions (

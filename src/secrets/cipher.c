@@ -173,3 +173,16 @@ sales_seal_column(PG_FUNCTION_ARGS)
 	cipher_wipe(plain);
 	return PointerGetDatum(tuple);
 }
+
+PG_FUNCTION_INFO_V1(sales_seal);
+
+/* sales_internal.seal(plain text, owner text) → text */
+Datum
+sales_seal(PG_FUNCTION_ARGS)
+{
+	char	   *plain = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *sealed = cipher_seal(plain, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+
+	cipher_wipe(plain);
+	PG_RETURN_TEXT_P(cstring_to_text(sealed));
+}

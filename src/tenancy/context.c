@@ -157,6 +157,7 @@ context_fill(TenantContext *context, json_t *payload)
 {
 	const char *company = json_string_value(json_object_get(payload, "c"));
 	const char *user = json_string_value(json_object_get(payload, "u"));
+	const char *session = json_string_value(json_object_get(payload, "t"));
 	const char *status = json_string_value(json_object_get(payload, "s"));
 	const char *ip = json_string_value(json_object_get(payload, "i"));
 	const char *agent = json_string_value(json_object_get(payload, "a"));
@@ -169,6 +170,9 @@ context_fill(TenantContext *context, json_t *payload)
 	if (user != NULL && !uuid_parse(user, &context->user_id))
 		return false;
 	context->has_user = (user != NULL);
+	if (session != NULL && !uuid_parse(session, &context->session_id))
+		return false;
+	context->has_session = (session != NULL);
 	context->writable = (strcmp(status, "active") == 0);
 	context->readable = context->writable || strcmp(status, "suspended") == 0;
 	context->expires_at = json_is_integer(expiry)
@@ -531,9 +535,10 @@ context_make(const ContextRequest *request)
 	expiry = request->expires_at == DT_NOEND
 		? json_null()
 		: json_integer(timestamptz_to_time_t(request->expires_at));
-	payload = json_pack("{s:s, s:s?, s:s, s:s, s:s, s:o, s:s?, s:s?, s:o}",
+	payload = json_pack("{s:s, s:s?, s:s?, s:s, s:s, s:s, s:o, s:s?, s:s?, s:o}",
 						"c", uuid_text(request->company_id),
 						"u", user_id ? uuid_text(user_id) : NULL,
+						"t", request->session_id ? uuid_text(request->session_id) : NULL,
 						"s", spi_text(0, 1),
 						"r", request->role ? request->role : login_role(),
 						"d", get_database_name(MyDatabaseId),

@@ -33,6 +33,8 @@ typedef struct TenantContext
 	pg_uuid_t	company_id;
 	bool		has_user;
 	pg_uuid_t	user_id;
+	bool		has_session;
+	pg_uuid_t	session_id;		/* of login(); not of set_tenant() and bound roles */
 	bool		readable;		/* company is active or suspended */
 	bool		writable;		/* company is active */
 	TimestampTz expires_at;		/* DT_NOEND for a bound role */
@@ -63,6 +65,7 @@ typedef struct ContextRequest
 {
 	const pg_uuid_t *company_id;
 	const pg_uuid_t *user_id;	/* null: the gateway itself, all permissions */
+	const pg_uuid_t *session_id;	/* null if not from login() */
 	const char *role;			/* login role; null: that of this session */
 	TimestampTz expires_at;		/* DT_NOEND: never, for a bound role */
 	const char *ip;				/* null if unknown */

@@ -230,6 +230,7 @@ sales_use_session(PG_FUNCTION_ARGS)
 
 	request.company_id = &token.company_id;
 	request.user_id = &token.user_id;
+	request.session_id = &token.session_id;
 	request.expires_at = time_t_to_timestamptz(token.expires_at);
 	context_enter(&request, is_local);
 
@@ -333,23 +334,24 @@ sales_unbind_role(PG_FUNCTION_ARGS)
 
 /* --- leaving --- */
 
-/* sales.logout(): ends all sessions of this token's user that this context came from. */
+/* sales.logout(): ends the session that the context came from. */
 Datum
 sales_logout(PG_FUNCTION_ARGS)
 {
 	const TenantContext *context = context_current();
-	SpiArg		args[2];
+	SpiArg		args[3];
 
 	(void) context_company_or_fail();
 	args[0] = SPI_ARG_UUID(&context->company_id);
 	args[1] = SPI_ARG_UUID(context->has_user ? &context->user_id : NULL);
+	args[2] = SPI_ARG_UUID(context->has_session ? &context->session_id : NULL);
 	SPI_connect();
 	spi_run_as_owner("WITH ended AS ("
 					 "  UPDATE sales_internal.sessions SET revoked_at = sales_internal.now() "
-					 "  WHERE company_id = $1 AND user_id = $2 AND revoked_at IS NULL) "
+					 "  WHERE company_id = $1 AND session_id = $3 AND revoked_at IS NULL) "
 					 "INSERT INTO sales.audit_logs (company_id, user_id, table_name, record_id, action) "
 					 "VALUES ($1, $2, 'users', $2, 'logout')",
-					 false, 0, 2, args);
+					 false, 0, 3, args);
 	SPI_finish();
 	(void) set_config_option("sales_assistant.context", "", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SET, true, 0, false);
