@@ -309,7 +309,7 @@ Datum
 sales_audit(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	const TenantContext *context = context_current();
+	const TenantContext *context = context_peek();
 	TupleDesc	desc;
 	HeapTuple	before = NULL;
 	HeapTuple	after = NULL;

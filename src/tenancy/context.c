@@ -344,18 +344,26 @@ context_init(void)
 /* --- using it --- */
 
 const TenantContext *
-context_current(void)
+context_peek(void)
 {
 	if (current == NULL || !current->readable)
 		return NULL;
 	if (current->expires_at != DT_NOEND && current->expires_at < clock_now())
 		return NULL;
-	if (MyProc != NULL)
+	return current;
+}
+
+const TenantContext *
+context_current(void)
+{
+	const TenantContext *context = context_peek();
+
+	if (context != NULL && MyProc != NULL)
 	{
 		seen_lxid = COMPAT_MY_LXID;
-		seen_company = current->company_id;
+		seen_company = context->company_id;
 	}
-	return current;
+	return context;
 }
 
 const pg_uuid_t *

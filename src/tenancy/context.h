@@ -51,6 +51,9 @@ typedef struct TenantContext
  */
 extern const TenantContext *context_current(void);
 
+/* The same for records of who did something: the transaction is not tied to it. */
+extern const TenantContext *context_peek(void);
+
 /* The current company, or an error with a hint where there is no context. */
 extern const pg_uuid_t *context_company_or_fail(void);
 

@@ -33,6 +33,11 @@ SELECT name FROM sales.companies;
 RESET sales_assistant.context;
 SELECT sales.use_session(sales.login('beta.test', 'admin@beta.test', 'beta-secret-1'));
 ROLLBACK;
+-- a session goes from one company to another between transactions
+SELECT sales.use_session(:'token', false) IS NOT NULL AS entered;
+SELECT sales.use_session(sales.login('beta.test', 'admin@beta.test', 'beta-secret-1'), false) IS NOT NULL AS entered;
+SELECT name FROM sales.companies;
+RESET sales_assistant.context;
 -- tampering with a token
 SELECT sales.use_session('rubbish', false);
 SELECT sales.use_session(:'token' || 'x', false);
