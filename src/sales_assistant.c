@@ -14,6 +14,7 @@
 #include "queue/queue.h"
 #include "scoring/scorecard.h"
 #include "tenancy/context.h"
+#include "tenancy/revocation.h"
 #include "tenancy/throttle.h"
 #include "worker/launcher.h"
 #include "worker/slots.h"
@@ -28,6 +29,7 @@ _PG_init(void)
 {
 	guc_init();
 	context_init();
+	revocation_init();
 	throttle_init();
 	audit_init();
 	queue_init();

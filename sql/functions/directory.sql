@@ -92,7 +92,7 @@ BEGIN
             PERFORM sales.unbind_role(quote_ident(bound.role_name)::regrole);
         END IF;
     END LOOP;
-    PERFORM sales_internal.audit_open_door();
+    PERFORM sales_internal.revoke(company_id), sales_internal.audit_open_door();
     PERFORM sales_internal.delete_company_rows(company_id);
     RAISE LOG 'sales_assistant: company % was removed by %', company_id, session_user;
 END

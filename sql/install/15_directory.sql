@@ -218,31 +218,85 @@ CREATE TABLE sales_internal.bound_roles (
 COMMENT ON TABLE sales_internal.bound_roles IS
     'Roles bound to a company by bind_role(); not dumped: the signed setting belongs to this cluster''s key';
 
--- A user who is deactivated and a company that ends lose their sessions.
-CREATE FUNCTION sales_internal.revoke_sessions() RETURNS trigger
+CREATE FUNCTION sales_internal.revoke(id uuid) RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_revoke'
+    LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION sales_internal.revoke(uuid) IS
+    'At commit makes every context of this company, user or session worthless in all sessions';
+REVOKE ALL ON FUNCTION sales_internal.revoke(uuid) FROM PUBLIC;
+
+-- Bound roles carry what was true when they were bound: they are bound again,
+-- or no more where their company or user has ended.
+CREATE FUNCTION sales_internal.rebind_roles(company uuid, bound_user uuid DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    bound record;
+BEGIN
+    FOR bound IN
+        SELECT b.role_name, b.company_id, b.user_id,
+               c.subscription_status <> 'cancelled' AND coalesce(u.is_active, b.user_id IS NULL) AS stays
+        FROM sales_internal.bound_roles b
+        JOIN sales.companies c ON c.company_id = b.company_id
+        LEFT JOIN sales.users u ON u.company_id = b.company_id AND u.user_id = b.user_id
+        WHERE b.company_id = company AND (bound_user IS NULL OR b.user_id = bound_user)
+    LOOP
+        IF to_regrole(quote_ident(bound.role_name)) IS NULL THEN
+            CONTINUE;
+        ELSIF bound.stays THEN
+            PERFORM sales.bind_role(quote_ident(bound.role_name)::regrole, bound.company_id, bound.user_id);
+        ELSE
+            PERFORM sales.unbind_role(quote_ident(bound.role_name)::regrole);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.rebind_roles(uuid, uuid) IS
+    'Signs the contexts of bound roles afresh after a change of the company or the user';
+REVOKE ALL ON FUNCTION sales_internal.rebind_roles(uuid, uuid) FROM PUBLIC;
+
+-- What a context says no longer holds: a user was deactivated or given another
+-- role, a role's permissions changed, a company was suspended, ended or resumed.
+CREATE FUNCTION sales_internal.revoke_contexts() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    affected uuid;
 BEGIN
-    IF TG_TABLE_NAME = 'users' THEN
-        UPDATE sales_internal.sessions SET revoked_at = sales_internal.now()
-        WHERE company_id = NEW.company_id AND user_id = NEW.user_id AND revoked_at IS NULL;
-    ELSE
+    IF TG_TABLE_NAME = 'companies' THEN
         UPDATE sales_internal.sessions SET revoked_at = sales_internal.now()
         WHERE company_id = NEW.company_id AND revoked_at IS NULL;
+        PERFORM sales_internal.revoke(NEW.company_id), sales_internal.rebind_roles(NEW.company_id);
+        RETURN NULL;
     END IF;
+    FOR affected IN
+        SELECT u.user_id FROM sales.users u
+        WHERE u.company_id = NEW.company_id
+          AND CASE TG_TABLE_NAME WHEN 'users' THEN u.user_id = (to_jsonb(NEW) ->> 'user_id')::uuid
+                                 ELSE u.role_id = (to_jsonb(NEW) ->> 'role_id')::uuid END
+    LOOP
+        -- A token stays good after a change of permissions: use_session() reads them anew.
+        IF TG_TABLE_NAME = 'users' AND NOT (to_jsonb(NEW) ->> 'is_active')::boolean THEN
+            UPDATE sales_internal.sessions SET revoked_at = sales_internal.now()
+            WHERE company_id = NEW.company_id AND user_id = affected AND revoked_at IS NULL;
+        END IF;
+        PERFORM sales_internal.revoke(affected), sales_internal.rebind_roles(NEW.company_id, affected);
+    END LOOP;
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.revoke_sessions() IS
-    'Trigger: ends the sessions of a user who was deactivated and of a company that was suspended or cancelled';
-REVOKE ALL ON FUNCTION sales_internal.revoke_sessions() FROM PUBLIC;
-CREATE TRIGGER revoke_sessions AFTER UPDATE OF is_active, role_id ON sales.users FOR EACH ROW
-    WHEN (NOT NEW.is_active OR NEW.role_id IS DISTINCT FROM OLD.role_id)
-    EXECUTE FUNCTION sales_internal.revoke_sessions();
-CREATE TRIGGER revoke_sessions AFTER UPDATE OF subscription_status ON sales.companies FOR EACH ROW
-    WHEN (NEW.subscription_status <> 'active' AND NEW.subscription_status <> OLD.subscription_status)
-    EXECUTE FUNCTION sales_internal.revoke_sessions();
+COMMENT ON FUNCTION sales_internal.revoke_contexts() IS
+    'Trigger: contexts that say what no longer holds are revoked, and bound roles signed afresh';
+REVOKE ALL ON FUNCTION sales_internal.revoke_contexts() FROM PUBLIC;
+CREATE TRIGGER revoke_contexts AFTER UPDATE OF is_active, role_id ON sales.users FOR EACH ROW
+    WHEN (NEW.is_active <> OLD.is_active OR NEW.role_id <> OLD.role_id)
+    EXECUTE FUNCTION sales_internal.revoke_contexts();
+CREATE TRIGGER revoke_contexts AFTER UPDATE OF permissions ON sales.roles FOR EACH ROW
+    WHEN (NEW.permissions <> OLD.permissions) EXECUTE FUNCTION sales_internal.revoke_contexts();
+CREATE TRIGGER revoke_contexts AFTER UPDATE OF subscription_status ON sales.companies FOR EACH ROW
+    WHEN (NEW.subscription_status <> OLD.subscription_status) EXECUTE FUNCTION sales_internal.revoke_contexts();
 
 -- What a setting is when nobody has set it.
 CREATE TABLE sales_internal.setting_defaults (

@@ -419,6 +419,8 @@ load_scorecard(const pg_uuid_t *model_id)
 		feature->name = pstrdup(json_string_value(json_object_get(item, "name")));
 		feature->is_category = json_is_true(json_object_get(item, "category"));
 		feature->nbins = json_array_size(points);
+		if (feature->nbins != nbounds + 2)
+			elog(ERROR, "model has %d points for %d bins", feature->nbins, nbounds + 2);
 		feature->points = palloc(sizeof(double) * Max(feature->nbins, 1));
 		for (int b = 0; b < feature->nbins; b++)
 			feature->points[b] = json_number_value(json_array_get(points, b));

@@ -32,6 +32,7 @@
 #include "secrets/key.h"
 #include "storage/proc.h"
 #include "tenancy/context.h"
+#include "tenancy/revocation.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -43,6 +44,10 @@
 
 static char *guc_context = NULL;
 static const TenantContext *current = NULL;
+
+/* What revocation_count() was when `current` was last judged, and the verdict. */
+static uint64 judged_count = 0;
+static bool judged_revoked = false;
 
 /* True while context_bind() stores another role's context. */
 static bool binding = false;
@@ -162,11 +167,14 @@ context_fill(TenantContext *context, json_t *payload)
 	const char *ip = json_string_value(json_object_get(payload, "i"));
 	const char *agent = json_string_value(json_object_get(payload, "a"));
 	json_t	   *expiry = json_object_get(payload, "e");
+	json_t	   *signed_at = json_object_get(payload, "n");
 	const char *table;
 	json_t	   *mask;
 
-	if (company == NULL || !uuid_parse(company, &context->company_id) || status == NULL)
+	if (company == NULL || !uuid_parse(company, &context->company_id) || status == NULL ||
+		!json_is_integer(signed_at))
 		return false;
+	context->signed_at = json_integer_value(signed_at);
 	if (user != NULL && !uuid_parse(user, &context->user_id))
 		return false;
 	context->has_user = (user != NULL);
@@ -230,6 +238,17 @@ refuse(const char *detail)
 	return false;
 }
 
+static bool
+is_revoked(const TenantContext *context)
+{
+	TimestampTz signed_at = context->signed_at;
+	bool		bound = context->expires_at == DT_NOEND;
+
+	return revocation_covers(&context->company_id, signed_at, bound) ||
+		(context->has_user && revocation_covers(&context->user_id, signed_at, bound)) ||
+		(context->has_session && revocation_covers(&context->session_id, signed_at, bound));
+}
+
 /*
  * Why a well-formed, signed context may not be used here and now; null if it
  * may.  (A parallel worker takes over its leader's value, which was checked.)
@@ -248,6 +267,11 @@ context_problem(const TenantContext *context, json_t *payload, GucSource source)
 		return "It is good only as the setting that sales.bind_role() stored.";
 	if (context->expires_at < clock_instant())
 		return "It has expired.";
+	if (is_revoked(context))
+		return "It has been revoked.";
+	/* What was revoked before the start is forgotten, so such contexts go too. */
+	if (context->expires_at != DT_NOEND && context->signed_at < PgStartTime)
+		return "It was made before the server started.";
 	if (IsTransactionState() && MyProc != NULL && seen_lxid == COMPAT_MY_LXID &&
 		memcmp(&seen_company, &context->company_id, UUID_LEN) != 0)
 		return "This transaction has acted for another company already.";
@@ -323,6 +347,8 @@ static void
 context_assign_hook(const char *newval, void *extra)
 {
 	current = extra;
+	judged_count = 0;
+	judged_revoked = false;
 	if (current != NULL && MyProc != NULL && IsTransactionState())
 	{
 		seen_lxid = COMPAT_MY_LXID;
@@ -350,7 +376,12 @@ context_peek(void)
 		return NULL;
 	if (current->expires_at != DT_NOEND && current->expires_at < clock_now())
 		return NULL;
-	return current;
+	if (judged_count != revocation_count())
+	{
+		judged_count = revocation_count();
+		judged_revoked = is_revoked(current);
+	}
+	return judged_revoked ? NULL : current;
 }
 
 const TenantContext *
@@ -543,7 +574,7 @@ context_make(const ContextRequest *request)
 	expiry = request->expires_at == DT_NOEND
 		? json_null()
 		: json_integer(timestamptz_to_time_t(request->expires_at));
-	payload = json_pack("{s:s, s:s?, s:s?, s:s, s:s, s:s, s:o, s:s?, s:s?, s:o}",
+	payload = json_pack("{s:s, s:s?, s:s?, s:s, s:s, s:s, s:o, s:I, s:s?, s:s?, s:o}",
 						"c", uuid_text(request->company_id),
 						"u", user_id ? uuid_text(user_id) : NULL,
 						"t", request->session_id ? uuid_text(request->session_id) : NULL,
@@ -551,6 +582,7 @@ context_make(const ContextRequest *request)
 						"r", request->role ? request->role : login_role(),
 						"d", get_database_name(MyDatabaseId),
 						"e", expiry,
+						"n", (json_int_t) GetCurrentTimestamp(),
 						"i", request->ip,
 						"a", request->user_agent,
 						"p", permission_masks(permissions));

@@ -37,6 +37,7 @@ typedef struct TenantContext
 	pg_uuid_t	session_id;		/* of login(); not of set_tenant() and bound roles */
 	bool		readable;		/* company is active or suspended */
 	bool		writable;		/* company is active */
+	TimestampTz signed_at;
 	TimestampTz expires_at;		/* DT_NOEND for a bound role */
 	char		ip[46];			/* empty if unknown */
 	char		user_agent[256];

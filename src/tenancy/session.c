@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "tenancy/context.h"
 #include "tenancy/password.h"
+#include "tenancy/revocation.h"
 #include "tenancy/throttle.h"
 #include "tenancy/token.h"
 #include "utils/acl.h"
@@ -177,6 +178,7 @@ sales_set_password(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("there is no user %s in this company", uuid_text(user))));
 	/* Whoever knew the old password is out. */
+	revocation_add(user);
 	spi_run_as_owner("UPDATE sales_internal.sessions SET revoked_at = sales_internal.now() "
 					 "WHERE user_id = $1 AND revoked_at IS NULL", false, 0, 1, args);
 	SPI_finish();
@@ -353,6 +355,8 @@ sales_logout(PG_FUNCTION_ARGS)
 					 "VALUES ($1, $2, 'users', $2, 'logout')",
 					 false, 0, 3, args);
 	SPI_finish();
+	if (context->has_session)
+		revocation_add(&context->session_id);
 	(void) set_config_option("sales_assistant.context", "", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SET, true, 0, false);
 	PG_RETURN_VOID();

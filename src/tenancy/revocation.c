@@ -1,0 +1,171 @@
+/*
+ * revocation.c
+ *		Contexts taken back before they expire.
+ *
+ * A context is judged without reading a table, so that it works wherever a
+ * setting does; what was revoked therefore stands in shared memory, a ring of
+ * ids (companies, users, sessions) with the time of revocation.  A backend
+ * judges its context again when the count of revocations has changed, which
+ * costs one atomic read otherwise.  When the ring is full the oldest entry
+ * goes, and every context signed before it counts as revoked: users log in
+ * again, nobody stays in.  A restart empties the ring; contexts that expire
+ * and were signed before the server started are refused (context.c).
+ *
+ * Without preload there is no ring: tokens are still refused by use_session(),
+ * and a context that is in use ends with its token's expiry.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "tenancy/revocation.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define RING 4096
+
+typedef struct Revoked
+{
+	pg_uuid_t	id;
+	TimestampTz asked_at;		/* revocation_add() */
+	TimestampTz at;				/* commit */
+} Revoked;
+
+typedef struct RevocationState
+{
+	LWLock	   *lock;
+	pg_atomic_uint64 count;		/* of all revocations since the start */
+	TimestampTz horizon;		/* contexts signed before it count as revoked */
+	Revoked		ring[RING];
+} RevocationState;
+
+static RevocationState *state = NULL;
+static List *pending = NIL;		/* Revoked of this transaction */
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static void
+revocation_shmem_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(RevocationState)));
+	RequestNamedLWLockTranche("sales_assistant_revocations", 1);
+}
+
+static void
+revocation_shmem_startup(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	state = ShmemInitStruct("sales_assistant revocations", sizeof(RevocationState), &found);
+	if (!found)
+	{
+		memset(state, 0, sizeof(RevocationState));
+		state->lock = &(GetNamedLWLockTranche("sales_assistant_revocations"))->lock;
+		state->horizon = DT_NOBEGIN;
+		pg_atomic_init_u64(&state->count, 0);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static void
+publish(const Revoked *revoked, TimestampTz at)
+{
+	uint64		n = pg_atomic_read_u64(&state->count);
+	Revoked    *slot = &state->ring[n % RING];
+
+	if (n >= RING)
+		state->horizon = Max(state->horizon, slot->at);
+	*slot = *revoked;
+	slot->at = at;
+	pg_atomic_write_u64(&state->count, n + 1);
+}
+
+static void
+revocation_xact_callback(XactEvent event, void *arg)
+{
+	ListCell   *cell;
+
+	if (event == XACT_EVENT_COMMIT && pending != NIL && state != NULL)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		LWLockAcquire(state->lock, LW_EXCLUSIVE);
+		foreach(cell, pending)
+			publish(lfirst(cell), now);
+		LWLockRelease(state->lock);
+	}
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+		pending = NIL;			/* freed with the transaction's memory */
+}
+
+void
+revocation_init(void)
+{
+	RegisterXactCallback(revocation_xact_callback, NULL);
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = revocation_shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = revocation_shmem_startup;
+}
+
+void
+revocation_add(const pg_uuid_t *id)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	Revoked    *revoked = palloc0(sizeof(Revoked));
+
+	revoked->id = *id;
+	revoked->asked_at = GetCurrentTimestamp();
+	pending = lappend(pending, revoked);
+	MemoryContextSwitchTo(old);
+}
+
+uint64
+revocation_count(void)
+{
+	return state != NULL ? pg_atomic_read_u64(&state->count) : 0;
+}
+
+bool
+revocation_covers(const pg_uuid_t *id, TimestampTz signed_at, bool bound)
+{
+	bool		covered;
+	uint64		n;
+
+	if (state == NULL)
+		return false;
+	LWLockAcquire(state->lock, LW_SHARED);
+	/* A bound role's context is good only as its setting, which was replaced. */
+	covered = !bound && signed_at < state->horizon;
+	n = pg_atomic_read_u64(&state->count);
+	for (uint64 i = 0; i < Min(n, RING) && !covered; i++)
+		covered = signed_at <= (bound ? state->ring[i].asked_at : state->ring[i].at) &&
+			memcmp(&state->ring[i].id, id, UUID_LEN) == 0;
+	LWLockRelease(state->lock);
+	return covered;
+}
+
+PG_FUNCTION_INFO_V1(sales_revoke);
+
+/* sales_internal.revoke(id uuid) */
+Datum
+sales_revoke(PG_FUNCTION_ARGS)
+{
+	revocation_add(PG_GETARG_UUID_P(0));
+	PG_RETURN_VOID();
+}
