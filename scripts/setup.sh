@@ -7,7 +7,7 @@ set -eu
 build='build-essential pkg-config postgresql-15 postgresql-server-dev-15
     libcurl4-openssl-dev libjansson-dev libjwt-dev libssl-dev libxml2-dev
     libgmime-3.0-dev libidn2-dev libcrypt-dev libkrb5-dev'
-test='libipc-run-perl python3 chromium pgbouncer dovecot-imapd vsftpd'
+test='openssl libipc-run-perl python3 chromium pgbouncer'
 
 case ${1:-test} in
     build) wanted=$build ;;

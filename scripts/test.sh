@@ -44,6 +44,12 @@ mkdir "$scratch/src" "$scratch/sock"
 tar -C "$root" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude=./tmp_check \
     --exclude=./results --exclude=./output_iso -cf - . | tar -C "$scratch/src" -xf -
 export SHARED_DATA=${SHARED_DATA:-$(dirname "$root")/shared/data}
+# The unprivileged user may not be able to look where root can.
+if [ -d "$SHARED_DATA" ] && ! as_user test -r "$SHARED_DATA/README.md" -o -r "$SHARED_DATA/rls"; then
+    cp -rL "$(dirname "$SHARED_DATA")" "$scratch/shared"
+    chmod -R u+rwX "$scratch/shared"
+    SHARED_DATA=$scratch/shared/data
+fi
 [ "$(id -u)" != 0 ] || chown -R "$user" "$scratch"
 chmod 755 "$scratch"
 cd "$scratch/src"

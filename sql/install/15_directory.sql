@@ -218,6 +218,16 @@ CREATE TABLE sales_internal.bound_roles (
 COMMENT ON TABLE sales_internal.bound_roles IS
     'Roles bound to a company by bind_role(); not dumped: the signed setting belongs to this cluster''s key';
 
+-- Outside identity providers whose tokens use_session() accepts.
+CREATE TABLE sales_internal.issuers (
+    issuer text PRIMARY KEY CHECK (issuer <> '' AND issuer <> 'sales_assistant'),
+    jwks jsonb NOT NULL,
+    claims jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(claims) = 'object'),
+    trusted_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE sales_internal.issuers IS 'Outside identity providers: their keys, and claims that a token must carry';
+SELECT sales_internal.dump_table('sales_internal.issuers');
+
 CREATE FUNCTION sales_internal.revoke(id uuid) RETURNS void
     AS 'MODULE_PATHNAME', 'sales_revoke'
     LANGUAGE C VOLATILE STRICT;

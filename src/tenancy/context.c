@@ -20,8 +20,8 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
-#include "common/base64.h"
 #include "compat.h"
+#include "core/base64url.h"
 #include "core/clock.h"
 #include "core/json.h"
 #include "core/spi.h"
@@ -86,57 +86,6 @@ permission_name(Permission bit)
 		if (permission_names[i].bit == bit)
 			return permission_names[i].name;
 	return "?";
-}
-
-/* --- base64url, malloc'd; no palloc, as check hooks use it --- */
-
-static char *
-b64url_encode(const unsigned char *data, int len)
-{
-	int			cap = pg_b64_enc_len(len);
-	char	   *out = malloc(cap + 1);
-	int			n;
-
-	if (out == NULL)
-		return NULL;
-	n = pg_b64_encode((const char *) data, len, out, cap);
-	if (n < 0)
-	{
-		free(out);
-		return NULL;
-	}
-	while (n > 0 && out[n - 1] == '=')
-		n--;
-	out[n] = '\0';
-	for (char *p = out; *p; p++)
-		*p = (*p == '+') ? '-' : (*p == '/') ? '_' : *p;
-	return out;
-}
-
-static unsigned char *
-b64url_decode(const char *text, int len, int *outlen)
-{
-	int			padded = (len + 3) / 4 * 4;
-	char	   *buf = malloc(padded + 1);
-	unsigned char *out = malloc(padded + 1);
-
-	if (buf == NULL || out == NULL)
-	{
-		free(buf);
-		free(out);
-		return NULL;
-	}
-	for (int i = 0; i < padded; i++)
-		buf[i] = i >= len ? '=' : text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
-	*outlen = pg_b64_decode(buf, padded, (char *) out, padded);
-	free(buf);
-	if (*outlen < 0)
-	{
-		free(out);
-		return NULL;
-	}
-	out[*outlen] = '\0';
-	return out;
 }
 
 static const char *
@@ -306,14 +255,14 @@ context_check_hook(char **newval, void **extra, GucSource source)
 	problem = context_mac(payload_text, mac_text - payload_text, expected);
 	if (problem != NULL)
 		return refuse(problem);
-	mac = b64url_decode(mac_text + 1, strlen(mac_text + 1), &mac_len);
+	mac = base64url_decode(mac_text + 1, strlen(mac_text + 1), &mac_len);
 	if (mac == NULL || mac_len != MAC_SIZE || CRYPTO_memcmp(mac, expected, MAC_SIZE) != 0)
 		problem = "Its signature is not valid.";
 	free(mac);
 	if (problem != NULL)
 		return refuse(problem);
 
-	payload_bytes = b64url_decode(payload_text, mac_text - payload_text, &payload_len);
+	payload_bytes = base64url_decode(payload_text, mac_text - payload_text, &payload_len);
 	if (payload_bytes != NULL)
 		payload = json_loadb((char *) payload_bytes, payload_len, 0, NULL);
 	free(payload_bytes);
@@ -517,7 +466,7 @@ static char *
 context_sign(json_t *payload)
 {
 	char	   *text = json_dumps(payload, JSON_COMPACT);
-	char	   *encoded = b64url_encode((unsigned char *) text, strlen(text));
+	char	   *encoded = base64url_encode((unsigned char *) text, strlen(text));
 	unsigned char mac[MAC_SIZE];
 	const char *problem = context_mac(encoded, strlen(encoded), mac);
 	char	   *encoded_mac;
@@ -531,7 +480,7 @@ context_sign(json_t *payload)
 						errmsg("could not sign the tenant context"),
 						errdetail_internal("%s", problem)));
 	}
-	encoded_mac = b64url_encode(mac, MAC_SIZE);
+	encoded_mac = base64url_encode(mac, MAC_SIZE);
 	value = psprintf("%s.%s.%s", CONTEXT_VERSION, encoded, encoded_mac);
 	free(encoded);
 	free(encoded_mac);

@@ -15,9 +15,12 @@
 #include "core/clock.h"
 #include "core/spi.h"
 #include "core/uuid.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "tenancy/context.h"
+#include "tenancy/issuer.h"
 #include "tenancy/password.h"
 #include "tenancy/revocation.h"
 #include "tenancy/throttle.h"
@@ -25,6 +28,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #define GATEWAY_SECONDS 3600	/* life of a context of set_tenant() */
@@ -187,35 +191,26 @@ sales_set_password(PG_FUNCTION_ARGS)
 
 /* --- entering --- */
 
-/* sales.use_session(token text, is_local boolean) → uuid, the company */
-Datum
-sales_use_session(PG_FUNCTION_ARGS)
+/*
+ * A token of our own: signature, expiry, and a session that has not ended.
+ * Fills token and the client's address and program.
+ */
+static void
+accept_own_token(const char *text, Token *token, ContextRequest *request,
+				 MemoryContext memory)
 {
-	Token		token;
 	SpiArg		args[2];
-	ContextRequest request = {0};
-	MemoryContext caller = CurrentMemoryContext;
-	bool		is_local = PG_ARGISNULL(1) ? true : PG_GETARG_BOOL(1);
-	pg_uuid_t  *company;
 
-	require_argument(fcinfo, 0, "token");
-	if (!token_verify(text_argument(fcinfo, 0), &token))
+	if (!token_verify(text, token))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 						errmsg("invalid session token"),
 						errhint("Get one from sales.login().")));
-	if (time_t_to_timestamptz(token.expires_at) < clock_instant())
+	if (time_t_to_timestamptz(token->expires_at) < clock_instant())
 		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 						errmsg("session token has expired"),
 						errhint("Get a new one from sales.login().")));
-	if (is_local && !IsTransactionBlock())
-		ereport(WARNING,
-				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
-				 errmsg("the tenant is set for this statement alone"),
-				 errhint("Call use_session(token) after BEGIN, or use_session(token, false) to set it for the session.")));
-
-	args[0] = SPI_ARG_UUID(&token.session_id);
-	args[1] = SPI_ARG_UUID(&token.user_id);
-	SPI_connect();
+	args[0] = SPI_ARG_UUID(&token->session_id);
+	args[1] = SPI_ARG_UUID(&token->user_id);
 	if (spi_run_as_owner("SELECT host(ip_address), user_agent FROM sales_internal.sessions s "
 						 "JOIN sales.companies c ON c.company_id = s.company_id "
 						 "WHERE s.session_id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL "
@@ -225,9 +220,95 @@ sales_use_session(PG_FUNCTION_ARGS)
 						errmsg("session has ended"),
 						errhint("Get a new token from sales.login().")));
 	if (spi_text(0, 1) != NULL)
-		request.ip = MemoryContextStrdup(caller, spi_text(0, 1));
+		request->ip = MemoryContextStrdup(memory, spi_text(0, 1));
 	if (spi_text(0, 2) != NULL)
-		request.user_agent = MemoryContextStrdup(caller, spi_text(0, 2));
+		request->user_agent = MemoryContextStrdup(memory, spi_text(0, 2));
+}
+
+/* The session of an outside token: the same id each time it is used. */
+static void
+session_id_of(const char *text, pg_uuid_t *id)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
+
+	if (pg_cryptohash_init(ctx) < 0 ||
+		pg_cryptohash_update(ctx, (const uint8 *) text, strlen(text)) < 0 ||
+		pg_cryptohash_final(ctx, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not hash a token");
+	pg_cryptohash_free(ctx);
+	memcpy(id->data, digest, UUID_LEN);
+	id->data[6] = 0x80 | (id->data[6] & 0x0F);	/* version 8: of our own making */
+	id->data[8] = 0x80 | (id->data[8] & 0x3F);
+}
+
+/*
+ * A token of a trusted issuer: signature by its keys; what it says is checked,
+ * and whom it names is found, in sales_internal.accept_outside_token().
+ */
+static void
+accept_outside_token(const char *text, const char *payload, Token *token)
+{
+	SpiArg		args[3];
+	const char *problem = "its issuer is not trusted";
+	bool		isnull;
+
+	args[0] = SPI_ARG_TEXT(payload);
+	if (spi_run_as_owner("SELECT jwks::text FROM sales_internal.issuers "
+						 "WHERE issuer = $1::jsonb ->> 'iss'", true, 1, 1, args) > 0)
+		problem = issuer_verify(text, spi_text(0, 1));
+	if (problem != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+						errmsg("invalid session token"),
+						errdetail_internal("%s", problem),
+						errhint("Get one from sales.login(), or have the issuer trusted by sales.trust_issuer().")));
+	session_id_of(text, &token->session_id);
+	args[1] = SPI_ARG_UUID(&token->session_id);
+	args[2] = SPI_ARG(BOOLOID, BoolGetDatum(!XactReadOnly));
+	spi_run_as_owner("SELECT company_id, user_id, expires_at "
+					 "FROM sales_internal.accept_outside_token($1::jsonb, $2, $3)",
+					 false, 1, 3, args);
+	token->company_id = *DatumGetUUIDP(spi_datum(0, 1, &isnull));
+	token->user_id = *DatumGetUUIDP(spi_datum(0, 2, &isnull));
+	token->expires_at = timestamptz_to_time_t(DatumGetTimestampTz(spi_datum(0, 3, &isnull)));
+}
+
+/* Is it a payload of a token that somebody else has issued? */
+static bool
+is_outside(const char *payload)
+{
+	SpiArg		args[1] = {SPI_ARG_TEXT(payload)};
+
+	return payload != NULL &&
+		spi_run("SELECT WHERE $1::jsonb ->> 'iss' <> 'sales_assistant'", true, 1, 1, args) > 0;
+}
+
+/* sales.use_session(token text, is_local boolean) → uuid, the company */
+Datum
+sales_use_session(PG_FUNCTION_ARGS)
+{
+	Token		token;
+	ContextRequest request = {0};
+	MemoryContext caller = CurrentMemoryContext;
+	bool		is_local = PG_ARGISNULL(1) ? true : PG_GETARG_BOOL(1);
+	char	   *text;
+	char	   *payload;
+	pg_uuid_t  *company;
+
+	require_argument(fcinfo, 0, "token");
+	text = text_argument(fcinfo, 0);
+	if (is_local && !IsTransactionBlock())
+		ereport(WARNING,
+				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
+				 errmsg("the tenant is set for this statement alone"),
+				 errhint("Call use_session(token) after BEGIN, or use_session(token, false) to set it for the session.")));
+
+	payload = issuer_peek(text);
+	SPI_connect();
+	if (is_outside(payload))
+		accept_outside_token(text, payload, &token);
+	else
+		accept_own_token(text, &token, &request, caller);
 	SPI_finish();
 
 	request.company_id = &token.company_id;
@@ -239,6 +320,20 @@ sales_use_session(PG_FUNCTION_ARGS)
 	company = palloc(sizeof(pg_uuid_t));
 	*company = token.company_id;
 	PG_RETURN_UUID_P(company);
+}
+
+PG_FUNCTION_INFO_V1(sales_check_jwks);
+
+/* sales_internal.check_jwks(jwks jsonb) → text: null when it can be used */
+Datum
+sales_check_jwks(PG_FUNCTION_ARGS)
+{
+	char	   *jwks = DatumGetCString(DirectFunctionCall1(jsonb_out, PG_GETARG_DATUM(0)));
+	const char *problem = issuer_check_keys(jwks);
+
+	if (problem == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
 }
 
 /* sales.set_tenant(company_id uuid, user_id uuid, is_local boolean) */
