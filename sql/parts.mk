@@ -38,5 +38,6 @@ SQL_FUNCTIONS = \
     report_words \
     reports \
     report_html \
+    isolation \
     partitions \
     ops

@@ -50,11 +50,12 @@ COMMENT ON COLUMN sales.product_pricing.created_at IS 'When the price was made';
 
 -- No two validities of one kind and currency overlap.  GiST cannot test a uuid
 -- for equality without btree_gist, which an extension cannot ask for without
--- CASCADE; so product, currency and kind become one point of a range by a
--- 64-bit hash.
+-- CASCADE; so company, product, currency and kind become one point of a range by
+-- a 64-bit hash.  The company is in it: a constraint looks past row security,
+-- and must not tell of another company's prices.
 ALTER TABLE sales.product_pricing ADD CONSTRAINT product_pricing_no_overlap EXCLUDE USING gist (
-    int8range(uuid_hash_extended(product_id, (hashenum(price_type)::bigint << 31) # hashtext(currency)) >> 1,
-              uuid_hash_extended(product_id, (hashenum(price_type)::bigint << 31) # hashtext(currency)) >> 1,
+    int8range(uuid_hash_extended(product_id, uuid_hash_extended(company_id, (hashenum(price_type)::bigint << 31) # hashtext(currency))) >> 1,
+              uuid_hash_extended(product_id, uuid_hash_extended(company_id, (hashenum(price_type)::bigint << 31) # hashtext(currency))) >> 1,
               '[]') WITH &&,
     daterange(valid_from, valid_until, '[]') WITH &&);
 

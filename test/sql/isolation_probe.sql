@@ -1,0 +1,36 @@
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/helpers.inc'
+\i :helpers
+-- test_isolation(): nothing gets through, everything is tried, nothing stays;
+-- and it notices when something is put wrong.
+:be_super
+SELECT count(*) AS companies FROM sales.companies \gset
+SELECT count(*) AS audited FROM sales.audit_logs \gset
+SELECT ok, count(*) > 200 AS many FROM sales.test_isolation() GROUP BY ok ORDER BY ok;
+SELECT * FROM sales.test_isolation() WHERE ok IS NOT TRUE;
+SELECT count(*) = :companies AS gone FROM sales.companies;
+SELECT count(*) = :audited AS no_trace FROM sales.audit_logs;
+-- every tenant table is in it, with its foreign keys
+SELECT c.oid::regclass FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'company_id'
+WHERE c.relnamespace = 'sales'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND c.oid::regclass::text NOT IN (SELECT object FROM sales.test_isolation() WHERE attempt = 'insert' AND ok) ORDER BY 1;
+SELECT count(*) > 25 AS references FROM sales.test_isolation() WHERE attempt LIKE 'reference%';
+-- an operator may call it, an application may not
+CREATE ROLE regress_operator LOGIN IN ROLE sales_admin;
+SET SESSION AUTHORIZATION regress_operator;
+SELECT bool_and(ok) FROM sales.test_isolation();
+:be_alpha
+SELECT sales.test_isolation();
+:be_super
+DROP ROLE regress_operator;
+-- a loose policy, a view with its owner's rights, a granted partition: each is found
+BEGIN;
+DROP POLICY tenant ON sales.tasks;
+CREATE POLICY loose ON sales.tasks USING (true);
+CREATE VIEW sales.leak AS SELECT * FROM sales.products;
+GRANT SELECT ON sales.leak TO sales_app;
+GRANT SELECT ON sales.interactions_default TO sales_app;
+ALTER TABLE sales.interactions_default NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE sales.interactions_default DISABLE ROW LEVEL SECURITY;
+SELECT object, attempt, outcome LIKE 'got%' AS got FROM sales.test_isolation() WHERE NOT ok ORDER BY object, attempt;
+ROLLBACK;
