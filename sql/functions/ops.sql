@@ -75,6 +75,14 @@ AS $$
     FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
     WHERE c.relnamespace = 'sales_internal'::regnamespace AND g.grantee <> c.relowner
     UNION ALL
+    SELECT 'warning', format('%s holds %s on %s, which the extension did not grant',
+                             CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END, g.privilege_type, c.oid::regclass),
+           format('REVOKE %s ON %s FROM %s, or grant the group role sales_app or sales_bi instead.', g.privilege_type, c.oid::regclass,
+                  CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END)
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
+    WHERE c.relnamespace IN ('sales'::regnamespace, 'sales_bi'::regnamespace) AND NOT c.relispartition AND g.grantee <> c.relowner
+      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = g.grantee AND r.rolname IN ('sales_app', 'sales_bi', 'sales_gateway', 'sales_admin', 'pg_monitor'))
+    UNION ALL
     SELECT 'warning', format('view %s does not run with its reader''s rights', c.oid::regclass),
            format('ALTER VIEW %s SET (security_invoker = true);', c.oid::regclass)
     FROM pg_class c

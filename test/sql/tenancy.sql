@@ -58,6 +58,23 @@ SELECT sales.use_session(:'token', false);
 :be_super
 SET SESSION AUTHORIZATION regress_bi;
 SELECT set_config('sales_assistant.context', :'context', false);
+-- a context ends with its token, in a live session and as a copy; so does the token
+:be_super
+SELECT now() + interval '2 hours' AS later \gset
+SET SESSION AUTHORIZATION regress_app;
+SELECT sales.login('alpha.test', 'admin@alpha.test', 'alpha-secret-1') AS token \gset
+SELECT sales.use_session(:'token', false) IS NOT NULL AS entered;
+SELECT current_setting('sales_assistant.context') AS context \gset
+RESET SESSION AUTHORIZATION;
+SET sales_assistant.clock = :'later';
+SET SESSION AUTHORIZATION regress_app;
+SELECT count(*) FROM sales.companies;
+INSERT INTO sales.products (name) VALUES ('too late');
+SELECT helpers.try(format('SET sales_assistant.context = %L', :'context'));
+SELECT helpers.try(format('SELECT sales.use_session(%L, false)', :'token'));
+:be_super
+RESET sales_assistant.clock;
+SET SESSION AUTHORIZATION regress_app;
 -- who may do what
 SET SESSION AUTHORIZATION regress_app;
 SELECT sales.set_tenant(gen_random_uuid());

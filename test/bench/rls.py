@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+"""Row security against the same query with an explicit WHERE.
+
+usage: rls.py DBNAME      connects as psql does (PGHOST, PGPORT, PGUSER: a superuser)
+
+Makes 100 companies, 1 M prospects and 2 M messages in the database unless they
+are there, then runs each query by pgbench as a bound application login (row
+security on) and as the superuser with WHERE company_id = ... (off), in turn,
+9 rounds, and prints the medians and their ratio.
+"""
+import re
+import statistics
+import subprocess
+import sys
+
+DB = sys.argv[1]
+ROUNDS = 9
+SECONDS = 2
+
+
+def psql(sql):
+    return subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", DB], input=sql, text=True,
+                          capture_output=True, check=True).stdout.strip()
+
+
+def prepare():
+    psql("""
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS sales_assistant;
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bench_app') THEN CREATE ROLE bench_app LOGIN IN ROLE sales_app; END IF;
+END $$;
+SELECT sales.create_company('C' || g, 'c' || g || '.test', 'starter', 'en', 'UTC', 'a@c' || g || '.test', NULL)
+FROM generate_series(1, 100) g WHERE NOT EXISTS (SELECT FROM sales.companies);
+""")
+    if psql("SELECT count(*) FROM sales.messages") != "2000000":
+        psql("""
+SET session_replication_role = replica;
+TRUNCATE sales.prospects CASCADE;
+INSERT INTO sales.prospects (company_id, first_name, email, status, created_at)
+SELECT c.company_id, 'P' || g, 'p' || g || '@x' || n || '.test', (enum_range(NULL::sales.prospect_status))[1 + g % 7],
+       now() - g * interval '1 minute'
+FROM generate_series(1, 10000) g CROSS JOIN (SELECT company_id, row_number() OVER (ORDER BY company_id) AS n FROM sales.companies) c;
+INSERT INTO sales.messages (company_id, prospect_id, channel, content, language, created_at)
+SELECT company_id, prospect_id, 'email', 'Hello ' || g, 'en', created_at + g * interval '1 hour'
+FROM sales.prospects CROSS JOIN generate_series(1, 2) g;
+""")
+        psql("VACUUM (ANALYZE) sales.prospects, sales.messages")
+
+
+def latency(user, script):
+    # the superuser's sessions skip row security; pgbench -M prepared keeps plans
+    out = subprocess.run(["pgbench", "-n", "-M", "prepared", "-T", str(SECONDS), "-U", user, "-f", "-", DB],
+                         input=script, text=True, capture_output=True)
+    found = re.search(r"latency average = ([\d.]+) ms", out.stdout)
+    if found is None:
+        sys.exit(out.stderr)
+    return float(found.group(1))
+
+
+prepare()
+company = psql("SELECT company_id FROM sales.companies ORDER BY 1 OFFSET 50 LIMIT 1")
+psql(f"SELECT sales.bind_role('bench_app', '{company}')")
+prospect = psql(f"SELECT prospect_id FROM sales.prospects WHERE company_id = '{company}' AND first_name = 'P5000'")
+admin = psql("SELECT current_user")
+QUERIES = {
+    "point read": ("SELECT * FROM sales.prospects p WHERE prospect_id = '%s' {and}" % prospect),
+    "50 newest": "SELECT prospect_id, first_name, email FROM sales.prospects p {where} ORDER BY created_at DESC LIMIT 50",
+    "count by status": "SELECT status, count(*) FROM sales.prospects p {where} GROUP BY status",
+    "prospects x messages": "SELECT p.status, count(*) FROM sales.prospects p JOIN sales.messages m "
+                            "ON m.company_id = p.company_id AND m.prospect_id = p.prospect_id {where} GROUP BY p.status",
+}
+print(f"{'query':<22}{'row security':>14}{'explicit WHERE':>16}{'ratio':>8}   (medians of {ROUNDS} rounds of {SECONDS} s, ms)")
+for name, query in QUERIES.items():
+    with_rls = query.replace("{where}", "").replace("{and}", "") + ";"
+    condition = f"p.company_id = '{company}' AND p.deleted_at IS NULL"
+    if " JOIN " in query:
+        condition += f" AND m.company_id = '{company}' AND m.deleted_at IS NULL"
+    explicit = query.replace("{where}", "WHERE " + condition).replace("{and}", "AND " + condition) + ";"
+    times = {"rls": [], "explicit": []}
+    for _ in range(ROUNDS):
+        times["rls"].append(latency("bench_app", with_rls))
+        times["explicit"].append(latency(admin, explicit))
+    rls, plain = statistics.median(times["rls"]), statistics.median(times["explicit"])
+    print(f"{name:<22}{rls:>14.3f}{plain:>16.3f}{rls / plain:>8.2f}")
