@@ -391,6 +391,7 @@ context_require(const char *table, Permission action)
 PG_FUNCTION_INFO_V1(sales_current_company_id);
 PG_FUNCTION_INFO_V1(sales_current_user_id);
 PG_FUNCTION_INFO_V1(sales_has_permission);
+PG_FUNCTION_INFO_V1(sales_company_allowing);
 
 /* sales.current_company_id() → uuid: null without a context. */
 Datum
@@ -431,6 +432,15 @@ sales_has_permission(PG_FUNCTION_ARGS)
 	pfree(table);
 	pfree(action);
 	PG_RETURN_BOOL(allowed);
+}
+
+/* sales.company_allowing(table text, action text) → uuid */
+Datum
+sales_company_allowing(PG_FUNCTION_ARGS)
+{
+	if (!DatumGetBool(sales_has_permission(fcinfo)))
+		PG_RETURN_NULL();
+	return sales_current_company_id(fcinfo);
 }
 
 /* --- making one --- */
