@@ -25,6 +25,7 @@ SQL_INSTALL = \
 SQL_FUNCTIONS = \
     tenancy \
     directory \
+    schedule \
     queue \
     campaigns \
     providers \
