@@ -1,7 +1,7 @@
 /*
  * http.c
- *		Calls over HTTP(S) with libcurl: bounded, verified, and only to where
- *		the guard lets them.
+ *		Calls over HTTP(S), SMTP(S) and IMAP(S) with libcurl: bounded, verified,
+ *		and only to where the guard lets them.
  *
  * Nothing in a libcurl callback throws or pallocs: libcurl's frames lie
  * between, and a longjmp over them would break its state.  Redirects are not
@@ -13,6 +13,7 @@
 
 #include <arpa/inet.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 
 #include "http/guard.h"
 #include "http/http.h"
@@ -102,6 +103,32 @@ take_header(char *data, size_t size, size_t count, void *arg)
 	grown[call->response_headers_size++] = '\n';
 	grown[call->response_headers_size] = '\0';
 	return bytes;
+}
+
+/* Keeps the last reply of a mail server, its lines joined. */
+static size_t
+take_reply(char *data, size_t size, size_t count, void *arg)
+{
+	HttpCall   *call = arg;
+	size_t		bytes = size * count;
+	size_t		length = bytes;
+	size_t		used = call->reply_goes_on ? strlen(call->reply) : 0;
+
+	while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r'))
+		length--;
+	call->reply_goes_on = length > 3 && data[3] == '-';
+	if (used > 0 && used + 1 < sizeof(call->reply))
+		call->reply[used++] = ' ';
+	length = Min(length, sizeof(call->reply) - 1 - used);
+	memcpy(call->reply + used, data, length);
+	call->reply[used + length] = '\0';
+	return bytes;
+}
+
+static size_t
+discard(char *data, size_t size, size_t count, void *arg)
+{
+	return size * count;
 }
 
 static size_t
@@ -197,15 +224,16 @@ set_target(HttpCall *call, CURLU *url, json_t *request, const char *secret)
 	char	   *port = NULL;
 	char	   *scheme = NULL;
 	char	   *full = NULL;
-	bool		mail = json_is_object(json_object_get(request, "mail"));
 
 	if (text == NULL || curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK ||
 		curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
 		curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
 		problem = "not a valid URL";
-	else if (mail && strcmp(scheme, "smtp") != 0 && strcmp(scheme, "smtps") != 0)
+	else if (call->is_mail && strcmp(scheme, "smtp") != 0 && strcmp(scheme, "smtps") != 0)
 		problem = "a mail needs an smtp or smtps URL";
-	else if (!mail && strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
+	else if (call->is_imap && strcmp(scheme, "imap") != 0 && strcmp(scheme, "imaps") != 0)
+		problem = "a mailbox needs an imap or imaps URL";
+	else if (!call->is_mail && !call->is_imap && strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
 		problem = "only http and https URLs can be called";
 	else if (curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
 		problem = "not a valid URL";
@@ -267,12 +295,28 @@ is_mail_address(const char *address)
 		strpbrk(address, " \t\r\n<>\"(),:;") == NULL;
 }
 
+/* Login and encryption of a session of SMTP or IMAP. */
+static void
+set_login(HttpCall *call, json_t *session, const char *secret)
+{
+	const char *user = json_string_value(json_object_get(session, "user"));
+	const char *tls = json_string_value(json_object_get(session, "tls"));
+	bool		optional = tls != NULL ? strcmp(tls, "optional") == 0 : call->host_allowed;
+
+	curl_easy_setopt(call->easy, CURLOPT_USE_SSL,
+					 (long) (optional ? CURLUSESSL_TRY : CURLUSESSL_ALL));
+	if (user != NULL && secret != NULL)
+	{
+		curl_easy_setopt(call->easy, CURLOPT_USERNAME, user);
+		curl_easy_setopt(call->easy, CURLOPT_PASSWORD, secret);
+	}
+}
+
 static const char *
 set_mail(HttpCall *call, json_t *mail, const char *secret)
 {
 	const char *from = json_string_value(json_object_get(mail, "from"));
 	const char *message = json_string_value(json_object_get(mail, "message"));
-	const char *user = json_string_value(json_object_get(mail, "user"));
 	json_t	   *to = json_object_get(mail, "to");
 	CURL	   *easy = call->easy;
 
@@ -300,13 +344,28 @@ set_mail(HttpCall *call, json_t *mail, const char *secret)
 	curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_upload);
 	curl_easy_setopt(easy, CURLOPT_READDATA, call);
 	curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t) call->upload_size);
-	curl_easy_setopt(easy, CURLOPT_USE_SSL,
-					 (long) (call->host_allowed ? CURLUSESSL_TRY : CURLUSESSL_ALL));
-	if (user != NULL && secret != NULL)
-	{
-		curl_easy_setopt(easy, CURLOPT_USERNAME, user);
-		curl_easy_setopt(easy, CURLOPT_PASSWORD, secret);
-	}
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_reply);
+	set_login(call, mail, secret);
+	return NULL;
+}
+
+static const char *
+set_imap(HttpCall *call, json_t *imap, const char *secret)
+{
+	const char *command = json_string_value(json_object_get(imap, "command"));
+	CURL	   *easy = call->easy;
+
+	if (command == NULL || strpbrk(command, "\r\n") != NULL)
+		return "the mailbox needs a command of one line";
+	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, command);
+	/* Literals come by the lines of the session alone; see imap.c of libcurl. */
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, discard);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 262144L);
+	/* What a hostile mail could confuse ends with its call. */
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+	set_login(call, imap, secret);
 	return NULL;
 }
 
@@ -347,13 +406,20 @@ http_call_new(const char *request_text, const char *secret, const char **problem
 		curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 		curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
 		curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
+		call->is_mail = json_is_object(json_object_get(request, "mail"));
+		call->is_imap = json_is_object(json_object_get(request, "imap"));
 		note(request, "provider", call->provider, sizeof(call->provider));
 		note(request, "api_key_id", call->api_key_id, sizeof(call->api_key_id));
 		*problem = set_target(call, url, request, secret);
-		if (*problem == NULL && json_is_object(json_object_get(request, "mail")))
+		if (*problem == NULL && call->is_mail)
 		{
 			curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
 			*problem = set_mail(call, json_object_get(request, "mail"), secret);
+		}
+		else if (*problem == NULL && call->is_imap)
+		{
+			curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "imap,imaps");
+			*problem = set_imap(call, json_object_get(request, "imap"), secret);
 		}
 		else if (*problem == NULL)
 			*problem = set_content(call, request);
@@ -454,6 +520,35 @@ headers_json(const char *lines)
 	return headers;
 }
 
+/* What the mail server said, or what a mailbox said, beside the answer. */
+static void
+add_session(HttpCall *call, json_t *response)
+{
+	if (call->is_mail)
+	{
+		char	   *reply = body_text(call->reply, strlen(call->reply));
+
+		json_object_set_new(response, "smtp",
+							json_pack("{s:i, s:s, s:b}", "code", atoi(call->reply),
+									  "reply", reply ? reply : "", "handed_over",
+									  (int) (call->upload_sent > 0 &&
+											 call->upload_sent == call->upload_size)));
+		free(reply);
+	}
+	if (call->is_imap && call->body_size > 0)
+	{
+		char	   *encoded = malloc(call->body_size / 3 * 4 + 5);
+
+		if (encoded != NULL)
+		{
+			EVP_EncodeBlock((unsigned char *) encoded, (unsigned char *) call->body,
+							call->body_size);
+			json_object_set_new(response, "body_base64", json_string(encoded));
+		}
+		free(encoded);
+	}
+}
+
 char *
 http_call_response(HttpCall *call, CURLcode result)
 {
@@ -478,12 +573,14 @@ http_call_response(HttpCall *call, CURLcode result)
 						 "status", (int) status,
 						 "headers", headers_json(call->response_headers_size > 0
 												 ? call->response_headers : NULL),
-						 "body", error == NULL ? body : NULL,
+						 "body", error == NULL && !call->is_imap ? body : NULL,
 						 "error", error,
 						 "blocked", (int) call->blocked,
 						 "elapsed_ms", (json_int_t) (elapsed / 1000),
 						 "provider", call->provider,
 						 "api_key_id", call->api_key_id);
+	if (response != NULL)
+		add_session(call, response);
 	free(body);
 	text = response != NULL ? json_dumps(response, JSON_COMPACT) : NULL;
 	json_decref(response);

@@ -12,6 +12,10 @@ typedef struct HttpCall
 	char	   *upload;			/* the mail itself */
 	size_t		upload_size;
 	size_t		upload_sent;
+	char		reply[512];		/* the mail server's last one */
+	bool		reply_goes_on;
+	bool		is_mail;
+	bool		is_imap;
 	bool		host_allowed;	/* named by allowed_hosts: no check of its address */
 	bool		blocked;		/* the guard refused an address */
 	bool		too_large;
@@ -35,7 +39,10 @@ typedef struct HttpCall
  *   provider, api_key_id: handed back with the answer
  * Or sends a mail: url smtp:// or smtps://, and
  *   mail: {"from": address, "to": [addresses], "message": RFC 5322 text,
- *          "user": login for `secret`}; in clear only to allowed_hosts.
+ *          "user": login for `secret`, "tls": "required" or "optional"}.
+ *   Without "tls" the session may be in clear to allowed_hosts alone.
+ * Or asks a mailbox: url imap:// or imaps:// with the folder as its path, and
+ *   imap: {"user": login for `secret`, "command": one IMAP command, "tls": as above}.
  * `secret` goes where auth says; null without one.  Returns null and sets
  * *problem (static) where the request is not well-formed.
  */
@@ -47,6 +54,12 @@ extern HttpCall *http_call_new(const char *request, const char *secret,
  *   {"status": n, "headers": {...}, "body": text, "error": text or null,
  *    "blocked": by the guard, "elapsed_ms": n, "provider": text, "api_key_id": text}
  * The body is UTF-8 without NUL; what is not UTF-8 is read as Windows-1252.
+ * After a mail there is also
+ *   "smtp": {"code": of the last reply, "reply": its text,
+ *            "handed_over": was the whole message given away?}:
+ *   an error after that, with code 354, leaves open whether it was taken.
+ * After imap the body is null and "body_base64" holds every line that the server
+ * said, literals included, byte by byte.
  */
 extern char *http_call_response(HttpCall *call, CURLcode result);
 

@@ -58,6 +58,7 @@ typedef struct OpenCall
 } OpenCall;
 
 static OpenCall *finished = NULL;	/* calls that ended and are to be settled */
+static OpenCall *prepared = NULL;	/* calls to start once their claim is committed */
 static MemoryContext loop_context = NULL;	/* reset after each turn */
 static BackgroundWorkerHandle *long_jobs[LONG_JOBS];
 
@@ -183,9 +184,12 @@ open_call_free(OpenCall *open)
 	free(open);
 }
 
-/* Starts the call; null, or what is wrong with the request. */
+/*
+ * Makes the call, to be started by start_prepared(); null, or what is wrong
+ * with the request.
+ */
 static const char *
-start_call(const Job *job, const char *request, const char *secret)
+make_call(const Job *job, const char *request, const char *secret)
 {
 	const char *problem;
 	HttpCall   *http = http_call_new(request, secret, &problem);
@@ -203,8 +207,29 @@ start_call(const Job *job, const char *request, const char *secret)
 	open->job.settle = malloc_text(job->settle);
 	open->http = http;
 	http->owner = open;
-	calls_start(http);
+	open->next = prepared;
+	prepared = open;
 	return NULL;
+}
+
+/*
+ * Nothing goes out before what was noted about it is on record: were the
+ * transaction undone after the call had started, the call would be made twice.
+ */
+static void
+start_prepared(bool committed)
+{
+	while (prepared != NULL)
+	{
+		OpenCall   *open = prepared;
+
+		prepared = open->next;
+		open->next = NULL;
+		if (committed)
+			calls_start(open->http);
+		else
+			open_call_free(open);
+	}
 }
 
 /*
@@ -219,7 +244,7 @@ advance(const Job *job, const char *response)
 
 	if (problem == NULL && !job_is_outcome(turn.json))
 	{
-		problem = (char *) start_call(job, turn.json, turn.secret);
+		problem = (char *) make_call(job, turn.json, turn.secret);
 		cipher_wipe(turn.secret);
 		if (problem == NULL)
 			return;
@@ -257,7 +282,7 @@ settle_finished_calls(void)
 		return;
 	slots_report(WORKER_WORKING, calls_open());
 	/* Where this fails as a whole, the leases run out and the calls are made again. */
-	(void) in_transaction(step_settle_calls, NULL);
+	start_prepared(in_transaction(step_settle_calls, NULL) == NULL);
 	while (finished != NULL)
 	{
 		OpenCall   *next = finished->next;
@@ -419,10 +444,13 @@ run_due_jobs(void)
 {
 	List	   *jobs = NIL;
 	ListCell   *cell;
+	char	   *problem;
 
 	if (calls_open() >= guc_max_calls)
 		return false;
-	if (in_transaction(step_claim, &jobs) != NULL)
+	problem = in_transaction(step_claim, &jobs);
+	start_prepared(problem == NULL);
+	if (problem != NULL)
 		return false;
 	foreach(cell, jobs)
 	{
