@@ -8,12 +8,21 @@ DECLARE
     due record;
     answer text;
 BEGIN
-    FOR due IN SELECT t.name, t.run_function FROM sales_internal.periodic_tasks t ORDER BY t.name <> 'partitions', t.name LOOP
+    FOR due IN SELECT t.name, t.run_function, t.next_run FROM sales_internal.periodic_tasks t ORDER BY t.name <> 'partitions', t.name LOOP
         task := due.name;
+        result := 'done';
         BEGIN
-            EXECUTE format('SELECT %s()::text', due.run_function) INTO answer;
-            result := coalesce(nullif(answer, ''), 'done');
-            UPDATE sales_internal.periodic_tasks t SET last_run = sales_internal.now(), last_error = NULL WHERE t.name = due.name;
+            -- A task that works in steps makes itself due again; counts add up.
+            LOOP
+                UPDATE sales_internal.periodic_tasks t SET next_run = 'infinity' WHERE t.name = due.name;
+                EXECUTE format('SELECT %s()::text', due.run_function) INTO answer;
+                result := CASE WHEN result ~ '^\d+$' AND answer ~ '^\d+$' THEN (result::bigint + answer::bigint)::text
+                               ELSE coalesce(nullif(answer, ''), result) END;
+                EXIT WHEN NOT EXISTS (SELECT FROM sales_internal.periodic_tasks t
+                                      WHERE t.name = due.name AND t.next_run <= sales_internal.now());
+            END LOOP;
+            UPDATE sales_internal.periodic_tasks t
+            SET last_run = sales_internal.now(), next_run = due.next_run, last_error = NULL WHERE t.name = due.name;
         EXCEPTION WHEN others THEN
             result := 'failed: ' || SQLERRM;
             UPDATE sales_internal.periodic_tasks t SET last_error = SQLERRM WHERE t.name = due.name;

@@ -19,9 +19,49 @@ COMMENT ON FUNCTION sales_internal.partition_of(text, timestamp) IS
     'Name and bounds (UTC) of the partition for an instant: months of audit_logs, quarters of interactions, years of analytics';
 REVOKE ALL ON FUNCTION sales_internal.partition_of(text, timestamp) FROM PUBLIC;
 
+-- Takes every lock that a new partition needs: DEFAULT for itself, and the
+-- tables that the foreign keys point to against writers.  Applications lock the
+-- same tables in any order, so to wait for one while holding another would be
+-- a deadlock sooner or later.  Hence only the first lock is waited for, and not
+-- for long; the others are there or all are given back, and next time the one
+-- that was in the way is the first.
+CREATE OR REPLACE FUNCTION sales_internal.lock_for_partition(parent text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '500ms'
+AS $$
+DECLARE
+    first text := format('sales.%I', parent || '_default');
+    lockable record;
+BEGIN
+    FOR attempt IN 1 .. 8 LOOP
+        BEGIN
+            FOR lockable IN
+                SELECT name, mode, name = first AS waits
+                FROM (SELECT format('sales.%I', parent || '_default') AS name, 'ACCESS EXCLUSIVE' AS mode
+                      UNION ALL
+                      SELECT DISTINCT confrelid::regclass::text, 'SHARE ROW EXCLUSIVE' FROM pg_constraint
+                      WHERE conrelid = format('sales.%I', parent)::regclass AND contype = 'f') t
+                ORDER BY waits DESC, name
+            LOOP
+                EXECUTE format('LOCK TABLE %s IN %s MODE%s', lockable.name, lockable.mode,
+                               CASE WHEN NOT lockable.waits THEN ' NOWAIT' END);
+            END LOOP;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            first := lockable.name;
+        END;
+    END LOOP;
+    RAISE lock_not_available USING
+        MESSAGE = format('no partition of %s could be made, as %s is in use', parent, first),
+        HINT = 'It is tried again; rows go to the default partition meanwhile.';
+END
+$$;
+COMMENT ON FUNCTION sales_internal.lock_for_partition(text) IS
+    'Locks what making a partition needs, without ever waiting for one lock while it holds another';
+REVOKE ALL ON FUNCTION sales_internal.lock_for_partition(text) FROM PUBLIC;
+
 -- Makes one partition; rows of its range that are in DEFAULT move into it.
--- The table is filled before it is attached, so the parent is locked only for
--- the moment of attaching.
 CREATE OR REPLACE FUNCTION sales_internal.make_partition(parent text, at timestamp) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -34,6 +74,7 @@ BEGIN
     IF to_regclass('sales.' || quote_ident(part.name)) IS NOT NULL THEN
         RETURN false;
     END IF;
+    PERFORM sales_internal.lock_for_partition(parent);
     -- The rows move as they are: that is no change to be audited.
     PERFORM sales_internal.audit_open_door();
     EXECUTE format('CREATE TABLE sales.%I (LIKE sales.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part.name, parent);
@@ -41,7 +82,6 @@ BEGIN
                    format('Rows of %s from %s to %s', parent, part.low::date, part.high::date - 1));
     -- a member of the extension is not dumped: its rows are, with those of DEFAULT
     EXECUTE format('ALTER EXTENSION sales_assistant ADD TABLE sales.%I', part.name);
-    EXECUTE format('LOCK TABLE sales.%I IN ACCESS EXCLUSIVE MODE', parent || '_default');
     EXECUTE format('WITH moved AS (DELETE FROM sales.%I WHERE %I >= %L AND %I < %L RETURNING *) INSERT INTO sales.%I SELECT * FROM moved',
                    parent || '_default', key, part.low, key, part.high, part.name);
     PERFORM sales_internal.audit_close_door();
@@ -60,6 +100,8 @@ COMMENT ON FUNCTION sales_internal.make_partition(text, timestamp) IS
     'Makes the partition for an instant unless it is there, and moves its rows out of DEFAULT';
 REVOKE ALL ON FUNCTION sales_internal.make_partition(text, timestamp) FROM PUBLIC;
 
+-- One partition a call, as locks are kept until the transaction's end: where
+-- more are wanted the task is due again at once.
 CREATE OR REPLACE FUNCTION sales_internal.keep_partitions() RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -68,7 +110,6 @@ AS $$
 DECLARE
     moment timestamp := sales_internal.now();
     wanted record;
-    made integer := 0;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtextextended('sales_assistant partitions', 0)) THEN
         RETURN 0;
@@ -87,13 +128,16 @@ BEGIN
         SELECT 'analytics', date_trunc('year', date::timestamp) FROM sales.analytics_default
         ORDER BY 1, 2
     LOOP
-        made := made + sales_internal.make_partition(wanted.parent, wanted.at)::integer;
+        IF sales_internal.make_partition(wanted.parent, wanted.at) THEN
+            UPDATE sales_internal.periodic_tasks SET next_run = sales_internal.now() WHERE name = 'partitions';
+            RETURN 1;
+        END IF;
     END LOOP;
-    RETURN made;
+    RETURN 0;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.keep_partitions() IS
-    'Periodic task: makes the partitions of now and of two periods ahead, and empties DEFAULT';
+    'Periodic task: makes one partition, of now, of two periods ahead or of rows in DEFAULT; returns how many it made, 0 or 1';
 REVOKE ALL ON FUNCTION sales_internal.keep_partitions() FROM PUBLIC;
 
 DO $$
