@@ -126,11 +126,21 @@ GRANT SELECT (value) ON sales.system_settings TO sales_app;
 
 -- Settings of the platform have no company: sales_admin alone sees and changes
 -- them as rows.  Companies read them through sales.setting().
-ALTER POLICY tenant ON sales.system_settings
-    USING (company_id = sales.current_company_id() OR company_id IS NULL)
-    WITH CHECK (company_id = sales.current_company_id() OR company_id IS NULL);
-CREATE POLICY platform ON sales.system_settings TO sales_admin
-    USING (company_id IS NULL) WITH CHECK (company_id IS NULL);
+DO $$
+DECLARE
+    policy record;
+    platform CONSTANT text := 'company_id IS NULL AND pg_catalog.pg_has_role(current_user, ''sales_admin'', ''USAGE'')';
+BEGIN
+    FOR policy IN SELECT p.polname, pg_get_expr(p.polqual, p.polrelid) AS visible, pg_get_expr(p.polwithcheck, p.polrelid) AS checked
+                  FROM pg_catalog.pg_policy p
+                  WHERE p.polrelid = 'sales.system_settings'::regclass AND NOT p.polpermissive
+    LOOP
+        EXECUTE format('ALTER POLICY %I ON sales.system_settings', policy.polname)
+             || coalesce(' USING (' || policy.visible || ' OR ' || platform || ')', '')
+             || coalesce(' WITH CHECK (' || policy.checked || ' OR ' || platform || ')', '');
+    END LOOP;
+END
+$$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sales.system_settings TO sales_admin;
 
 CREATE FUNCTION sales_internal.seal(plain text, owner text) RETURNS text

@@ -4,18 +4,18 @@
 usage: rls.py DBNAME      connects as psql does (PGHOST, PGPORT, PGUSER: a superuser)
 
 Makes 100 companies, 1 M prospects and 2 M messages in the database unless they
-are there, then runs each query by pgbench as a bound application login (row
-security on) and as the superuser with WHERE company_id = ... (off), in turn,
-9 rounds, and prints the medians and their ratio.
+are there, then runs each query in a session of a bound application login (row
+security on) and of a login with the same rights and BYPASSRLS that says WHERE
+company_id = ... (off), in turn, 9 rounds, and prints the medians of the CPU
+time that the two backends took for one execution, and their ratio.
 """
-import re
 import statistics
 import subprocess
 import sys
 
 DB = sys.argv[1]
 ROUNDS = 9
-SECONDS = 2
+CPU_MS = 1500                   # of one measurement
 
 
 def psql(sql):
@@ -29,6 +29,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS sales_assistant;
 DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bench_app') THEN CREATE ROLE bench_app LOGIN IN ROLE sales_app; END IF;
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bench_plain') THEN CREATE ROLE bench_plain LOGIN BYPASSRLS IN ROLE sales_app; END IF;
 END $$;
 SELECT sales.create_company('C' || g, 'c' || g || '.test', 'starter', 'en', 'UTC', 'a@c' || g || '.test', NULL)
 FROM generate_series(1, 100) g WHERE NOT EXISTS (SELECT FROM sales.companies);
@@ -48,21 +49,34 @@ FROM sales.prospects CROSS JOIN generate_series(1, 2) g;
         psql("VACUUM (ANALYZE) sales.prospects, sales.messages")
 
 
-def latency(user, script):
-    # the superuser's sessions skip row security; pgbench -M prepared keeps plans
-    out = subprocess.run(["pgbench", "-n", "-M", "prepared", "-T", str(SECONDS), "-U", user, "-f", "-", DB],
-                         input=script, text=True, capture_output=True)
-    found = re.search(r"latency average = ([\d.]+) ms", out.stdout)
-    if found is None:
+def cpu_ms(user, query, times):
+    """CPU milliseconds of one execution by a cached plan, from /proc of the backend."""
+    clock = "\\! awk '{print $14 + $15}' /proc/$BACKEND/stat\n"
+    loop = f"DO $d$ BEGIN FOR i IN 1..%d LOOP PERFORM * FROM ({query}) q; END LOOP; END $d$;\n"
+    script = ("SELECT pg_backend_pid() AS pid \\gset\n\\setenv BACKEND :pid\n"
+              + loop % min(times, 10) + clock + loop % times + clock)
+    out = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", DB], input=script, text=True,
+                         capture_output=True)
+    if out.returncode != 0 or out.stderr:
         sys.exit(out.stderr)
-    return float(found.group(1))
+    before, after = map(int, out.stdout.split())
+    return (after - before) * 10 / times
+
+
+def repetitions(user, query):
+    """How often to run a query so that it takes about CPU_MS."""
+    times = 5
+    while True:
+        total = cpu_ms(user, query, times) * times
+        if total >= 100:
+            return max(1, round(times * CPU_MS / total))
+        times *= 10
 
 
 prepare()
 company = psql("SELECT company_id FROM sales.companies ORDER BY 1 OFFSET 50 LIMIT 1")
 psql(f"SELECT sales.bind_role('bench_app', '{company}')")
 prospect = psql(f"SELECT prospect_id FROM sales.prospects WHERE company_id = '{company}' AND first_name = 'P5000'")
-admin = psql("SELECT current_user")
 QUERIES = {
     "point read": ("SELECT * FROM sales.prospects p WHERE prospect_id = '%s' {and}" % prospect),
     "50 newest": "SELECT prospect_id, first_name, email FROM sales.prospects p {where} ORDER BY created_at DESC LIMIT 50",
@@ -70,16 +84,17 @@ QUERIES = {
     "prospects x messages": "SELECT p.status, count(*) FROM sales.prospects p JOIN sales.messages m "
                             "ON m.company_id = p.company_id AND m.prospect_id = p.prospect_id {where} GROUP BY p.status",
 }
-print(f"{'query':<22}{'row security':>14}{'explicit WHERE':>16}{'ratio':>8}   (medians of {ROUNDS} rounds of {SECONDS} s, ms)")
+print(f"{'query':<22}{'row security':>14}{'explicit WHERE':>16}{'ratio':>8}   (CPU ms of one execution, medians of {ROUNDS})")
 for name, query in QUERIES.items():
-    with_rls = query.replace("{where}", "").replace("{and}", "") + ";"
+    with_rls = query.replace("{where}", "").replace("{and}", "")
     condition = f"p.company_id = '{company}' AND p.deleted_at IS NULL"
     if " JOIN " in query:
         condition += f" AND m.company_id = '{company}' AND m.deleted_at IS NULL"
-    explicit = query.replace("{where}", "WHERE " + condition).replace("{and}", "AND " + condition) + ";"
-    times = {"rls": [], "explicit": []}
+    explicit = query.replace("{where}", "WHERE " + condition).replace("{and}", "AND " + condition)
+    times = repetitions("bench_plain", explicit)
+    rls, plain = [], []
     for _ in range(ROUNDS):
-        times["rls"].append(latency("bench_app", with_rls))
-        times["explicit"].append(latency(admin, explicit))
-    rls, plain = statistics.median(times["rls"]), statistics.median(times["explicit"])
-    print(f"{name:<22}{rls:>14.3f}{plain:>16.3f}{rls / plain:>8.2f}")
+        rls.append(cpu_ms("bench_app", with_rls, times))
+        plain.append(cpu_ms("bench_plain", explicit, times))
+    rls, plain = statistics.median(rls), statistics.median(plain)
+    print(f"{name:<22}{rls:>14.4f}{plain:>16.4f}{rls / plain:>8.2f}")

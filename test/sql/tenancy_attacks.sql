@@ -105,7 +105,7 @@ SELECT helpers.try('CREATE TABLE playground.child (p uuid REFERENCES sales.prosp
 SELECT helpers.try('CREATE TRIGGER t BEFORE INSERT ON sales.prospects EXECUTE FUNCTION suppress_redundant_updates_trigger()') AS own_trigger;
 SELECT helpers.try('ALTER TABLE sales.prospects DISABLE ROW LEVEL SECURITY');
 SELECT helpers.try('CREATE POLICY mine ON sales.prospects USING (true)');
-SELECT helpers.try('DROP POLICY tenant ON sales.prospects');
+SELECT helpers.try('DROP POLICY tenant_read ON sales.prospects');
 SELECT helpers.try('SELECT count(*) FROM sales.interactions_default') AS partition_directly;
 SELECT helpers.try('SELECT count(*) FROM sales_internal.jobs');
 SELECT helpers.try('SELECT sales_internal.seal(''x'', ''y'')');

@@ -25,12 +25,17 @@ SELECT sales.test_isolation();
 DROP ROLE regress_operator;
 -- a loose policy, a view with its owner's rights, a granted partition: each is found
 BEGIN;
-DROP POLICY tenant ON sales.tasks;
+DROP POLICY tenant_read ON sales.tasks;
+DROP POLICY tenant_create ON sales.tasks;
+DROP POLICY tenant_update ON sales.tasks;
+DROP POLICY tenant_delete ON sales.tasks;
 CREATE POLICY loose ON sales.tasks USING (true);
 CREATE VIEW sales.leak AS SELECT * FROM sales.products;
 GRANT SELECT ON sales.leak TO sales_app;
 GRANT SELECT ON sales.interactions_default TO sales_app;
 ALTER TABLE sales.interactions_default NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE sales.interactions_default DISABLE ROW LEVEL SECURITY;
-SELECT object, attempt, outcome LIKE 'got%' AS got FROM sales.test_isolation() WHERE NOT ok ORDER BY object, attempt;
+-- (whether the probe's interactions lie in DEFAULT depends on which partitions there are)
+SELECT object, attempt, CASE WHEN object <> 'sales.interactions_default' THEN outcome LIKE 'got%' END AS got
+FROM sales.test_isolation() WHERE NOT ok ORDER BY object, attempt;
 ROLLBACK;
