@@ -318,6 +318,102 @@ CREATE TRIGGER revoke_contexts AFTER UPDATE OF permissions ON sales.roles FOR EA
 CREATE TRIGGER revoke_contexts AFTER UPDATE OF subscription_status ON sales.companies FOR EACH ROW
     WHEN (NEW.subscription_status <> OLD.subscription_status) EXECUTE FUNCTION sales_internal.revoke_contexts();
 
+-- Roles give power, and so does the choice of a user's role, password or
+-- activity: within a company that needs the permission manage, whatever else
+-- the role allows, so that nobody can raise himself.  Sessions without a
+-- context (the DBA's, a restore) are not asked.
+CREATE FUNCTION sales_internal.guard_roles() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    within boolean := sales.current_company_id() IS NOT NULL;
+    wrong text;
+BEGIN
+    IF within THEN
+        PERFORM sales_internal.require('roles', 'manage');
+        IF TG_OP <> 'INSERT' AND OLD.is_system AND (TG_OP = 'DELETE' OR NEW.name <> OLD.name OR NOT NEW.is_system) THEN
+            RAISE insufficient_privilege USING MESSAGE = format('the role %s was made with the company and stays', OLD.name),
+                HINT = 'Make a role of your own beside it, and give that to users.';
+        ELSIF TG_OP = 'INSERT' AND NEW.is_system THEN
+            NEW.is_system := false;
+        END IF;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    IF TG_OP = 'INSERT' OR NEW.permissions <> OLD.permissions THEN
+        SELECT CASE WHEN p.key <> '*' AND to_regclass('sales.' || quote_ident(p.key)) IS NULL THEN format('there is no table "%s"', p.key)
+                    WHEN jsonb_typeof(p.value) <> 'array' THEN format('what is allowed on "%s" is no list', p.key)
+                    ELSE format('"%s" allows %s', p.key, p.value) END
+        INTO wrong
+        FROM jsonb_each(NEW.permissions) p
+        WHERE (p.key <> '*' AND to_regclass('sales.' || quote_ident(p.key)) IS NULL)
+           OR jsonb_typeof(p.value) <> 'array'
+           OR NOT p.value <@ '["read", "create", "update", "delete", "approve", "export", "manage"]'
+        LIMIT 1;
+        IF wrong IS NOT NULL THEN
+            RAISE invalid_parameter_value USING MESSAGE = 'these permissions cannot be understood', DETAIL = wrong || '.',
+                HINT = 'Map a table of the schema sales, or *, to a list out of read, create, update, delete, approve, export, manage.';
+        END IF;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.guard_roles() IS
+    'Trigger: permissions are well formed, a company changes its roles only by who may manage them, and keeps those it was made with';
+REVOKE ALL ON FUNCTION sales_internal.guard_roles() FROM PUBLIC;
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE ON sales.roles
+    FOR EACH ROW EXECUTE FUNCTION sales_internal.guard_roles();
+
+CREATE FUNCTION sales_internal.guard_users() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF sales.current_company_id() IS NOT NULL
+       AND (TG_OP <> 'UPDATE' OR NEW.role_id <> OLD.role_id OR NEW.is_active <> OLD.is_active OR lower(NEW.email) <> lower(OLD.email)
+            OR (NEW.password_hash IS DISTINCT FROM OLD.password_hash AND NEW.user_id IS DISTINCT FROM sales.current_user_id()))
+       AND NOT sales.has_permission('users', 'manage') THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = 'users, their addresses, roles, passwords and activity are changed by who may manage users',
+            HINT = 'The user''s role must allow "manage" on "users"; one''s own password is changed by sales.set_password().';
+    END IF;
+    RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.guard_users() IS
+    'Trigger: within a company, what gives power over an account is changed only by who may manage users';
+REVOKE ALL ON FUNCTION sales_internal.guard_users() FROM PUBLIC;
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OF email, role_id, is_active, password_hash OR DELETE ON sales.users
+    FOR EACH ROW EXECUTE FUNCTION sales_internal.guard_users();
+
+-- A company cannot lock itself out.
+CREATE FUNCTION sales_internal.keep_a_manager() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    company uuid := sales.current_company_id();
+BEGIN
+    IF company IS NOT NULL AND NOT EXISTS (
+        SELECT FROM sales.users u JOIN sales.roles r ON r.company_id = u.company_id AND r.role_id = u.role_id
+        WHERE u.company_id = company AND u.is_active
+          AND (r.permissions -> '*' ? 'manage' OR r.permissions -> 'users' ? 'manage'))
+    THEN
+        RAISE check_violation USING MESSAGE = 'nobody would be left who may manage the company''s users',
+            HINT = 'Give another active user a role with manage on users first.';
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.keep_a_manager() IS 'Trigger: the last active user who may manage users stays one';
+REVOKE ALL ON FUNCTION sales_internal.keep_a_manager() FROM PUBLIC;
+CREATE TRIGGER keep_a_manager AFTER UPDATE OF role_id, is_active OR DELETE ON sales.users
+    FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.keep_a_manager();
+CREATE TRIGGER keep_a_manager AFTER UPDATE OF permissions ON sales.roles
+    FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.keep_a_manager();
+
 -- What a setting is when nobody has set it.
 CREATE TABLE sales_internal.setting_defaults (
     key text PRIMARY KEY,

@@ -106,6 +106,11 @@ revocation_xact_callback(XactEvent event, void *arg)
 			publish(lfirst(cell), now);
 		LWLockRelease(state->lock);
 	}
+	if (event == XACT_EVENT_PRE_PREPARE && pending != NIL)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot PREPARE a transaction that has ended sessions"),
+						errdetail("Sessions end when the transaction that ends them commits, in the same process."),
+						errhint("Use COMMIT instead.")));
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
 		pending = NIL;			/* freed with the transaction's memory */

@@ -25,6 +25,39 @@ SELECT sales.has_permission('prospects', 'delete') AS prospects, sales.has_permi
        sales.has_permission('roles', 'update') AS roles, sales.has_permission('api_keys', 'create') AS api_keys;
 WITH u AS (UPDATE sales.users SET role_id = (SELECT role_id FROM sales.roles WHERE name = 'admin') RETURNING 1) SELECT count(*) FROM u;
 INSERT INTO sales.api_keys (service_name, key_value) VALUES ('openai', 'sk-0123456789abcdef');
+-- who may change users but not manage them cannot raise anybody, nor take an account over
+:be_super
+INSERT INTO sales.roles (company_id, name, permissions)
+VALUES (helpers.company('alpha'), 'hr', '{"*": ["read"], "users": ["create", "update", "delete"], "roles": ["create", "update", "delete"]}');
+UPDATE sales.users SET role_id = (SELECT role_id FROM sales.roles WHERE name = 'hr') WHERE email = 'manager@alpha.test';
+SET SESSION AUTHORIZATION regress_app;
+SELECT sales.use_session(sales.login('alpha.test', 'manager@alpha.test', 'manager-secret'), false) IS NOT NULL AS in;
+UPDATE sales.users SET first_name = 'Max' WHERE email = 'manager@alpha.test' RETURNING first_name;
+UPDATE sales.users SET role_id = (SELECT role_id FROM sales.roles WHERE name = 'admin') WHERE email = 'manager@alpha.test';
+UPDATE sales.users SET password_hash = 'x' WHERE email = 'admin@alpha.test';
+UPDATE sales.users SET email = 'me@alpha.test' WHERE email = 'admin@alpha.test';
+DELETE FROM sales.users WHERE email = 'admin@alpha.test';
+INSERT INTO sales.users (email, role_id) SELECT 'puppet@alpha.test', role_id FROM sales.roles WHERE name = 'admin';
+UPDATE sales.roles SET permissions = '{"*": ["manage"]}' WHERE name = 'hr';
+INSERT INTO sales.roles (name, permissions) VALUES ('all', '{"*": ["manage"]}');
+SELECT sales.set_password(user_id, 'taken-over-1') FROM sales.users WHERE email = 'admin@alpha.test';
+SELECT sales.set_password(sales.current_user_id(), 'manager-secret-2') AS own;
+SELECT sales.use_session(sales.login('alpha.test', 'manager@alpha.test', 'manager-secret-2'), false) IS NOT NULL AS in;
+-- roles: well formed, and those of the start stay; somebody can always manage the users
+:be_alpha
+INSERT INTO sales.roles (name, permissions) VALUES ('typo', '{"prospekts": ["read"]}');
+INSERT INTO sales.roles (name, permissions) VALUES ('typo', '{"prospects": "read"}');
+INSERT INTO sales.roles (name, permissions) VALUES ('typo', '{"prospects": ["reed"]}');
+INSERT INTO sales.roles (name, permissions, is_system) VALUES ('night', '{"prospects": ["read"], "*": []}', true) RETURNING name, is_system;
+DELETE FROM sales.roles WHERE name = 'night' RETURNING name;
+DELETE FROM sales.roles WHERE name = 'viewer';
+UPDATE sales.roles SET name = 'boss' WHERE name = 'admin';
+UPDATE sales.users SET is_active = false WHERE email = 'admin@alpha.test';
+UPDATE sales.roles SET permissions = '{"*": ["read"]}' WHERE name = 'admin';
+UPDATE sales.users SET role_id = (SELECT role_id FROM sales.roles WHERE name = 'viewer') WHERE email = 'admin@alpha.test';
+SELECT count(*) FROM sales.users WHERE is_active;
+:be_beta
+SELECT name FROM sales.roles ORDER BY name;
 -- settings: types, what the platform keeps for itself, secrets
 :be_super
 INSERT INTO sales.system_settings (company_id, category, key_name, value, data_type, is_user_configurable)
@@ -51,3 +84,8 @@ DROP ROLE regress_operator;
 SELECT count(*) FROM sales.audit_logs WHERE new_values::text LIKE '%hunter2%' OR old_values::text LIKE '%hunter2%';
 DELETE FROM sales.system_settings WHERE category IN ('ai', 'ui', 'smtp');
 UPDATE sales.users SET is_active = false WHERE email = 'manager@alpha.test';
+DELETE FROM sales.roles WHERE name = 'hr' AND company_id = helpers.company('alpha') AND NOT EXISTS (SELECT FROM sales.users u WHERE u.role_id = roles.role_id);
+-- a transaction that ends sessions is not left prepared
+BEGIN;
+SELECT sales.set_password(user_id, 'manager-secret') FROM sales.users WHERE email = 'manager@alpha.test';
+PREPARE TRANSACTION 'ended';
