@@ -32,9 +32,9 @@ SHLIB_LINK  = -lcurl -ljansson -lcrypto -lssl -lxml2 -lidn2 -lcrypt -lresolv -ld
 # C functions gain nothing from JIT inlining, and bitcode needs a clang.
 override with_llvm = no
 
-REGRESS      = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS     ?= $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --load-extension=sales_assistant
-ISOLATION    = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION   ?= $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=sales_assistant
 TAP_TESTS    = 1
 PROVE_TESTS  = $(sort $(wildcard test/t/*.pl))

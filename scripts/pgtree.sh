@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes a private copy of the installed PostgreSQL 15 in a folder, so that tests
+# Makes a private copy of the installed PostgreSQL ($PG_MAJOR, default 15) in a folder, so that tests
 # and the demo install the extension there and never touch the system's server.
 # The server finds its files relative to its own binary, so a copy just works.
 #   usage: pgtree.sh DIR      prints the path of the copy's pg_config

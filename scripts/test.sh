@@ -41,7 +41,7 @@ trap 'exit 130' INT TERM
 
 # --- the project, built with assertions ---
 mkdir "$scratch/src" "$scratch/sock"
-tar -C "$root" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude=./tmp_check \
+tar -C "$root" --exclude=./.git --exclude=./.work --exclude='*.o' --exclude='*.so' --exclude=./tmp_check \
     --exclude=./results --exclude=./output_iso -cf - . | tar -C "$scratch/src" -xf -
 export SHARED_DATA=${SHARED_DATA:-$(dirname "$root")/shared/data}
 # The unprivileged user may not be able to look where root can.

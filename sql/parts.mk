@@ -40,5 +40,6 @@ SQL_FUNCTIONS = \
     reports \
     report_html \
     isolation \
+    privacy \
     partitions \
     ops
