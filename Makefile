@@ -50,10 +50,14 @@ $(SQL_JOINED): $(SQL_PARTS) sql/parts.mk sales_assistant.control
 
 # --- the two commands ---
 
-.PHONY: test demo demo-stop bench
+.PHONY: test test-pg17 demo demo-stop bench
 
 test:
 	@scripts/test.sh
+
+# The same suite on PostgreSQL 17, in a Debian 13 made by debootstrap under .work/.
+test-pg17:
+	@scripts/pg17.sh
 
 # CSV=path imports the user's own file instead of the one shipped.
 demo:

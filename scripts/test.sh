@@ -8,6 +8,9 @@
 #   REGRESS=... ISOLATION=... TAP=...   only these tests of a kind (TAP: names in test/t)
 set -euo pipefail
 
+# make takes a variable that is set and empty for an empty list
+for list in REGRESS ISOLATION; do [ -n "${!list:-}" ] || unset "$list"; done
+
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 scripts/setup.sh test

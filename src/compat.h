@@ -24,6 +24,18 @@
 #define compat_guc_free(ptr) free(ptr)
 #endif
 
+/* PG 16 moved the macros of variable-length values out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* PG 17 gave sets of wait events to resource owners; one without lives as long as the process. */
+#if PG_VERSION_NUM >= 170000
+#define compat_create_wait_event_set(n) CreateWaitEventSet(NULL, (n))
+#else
+#define compat_create_wait_event_set(n) CreateWaitEventSet(TopMemoryContext, (n))
+#endif
+
 /* PG 17 moved the local transaction id into the virtual transaction id. */
 #if PG_VERSION_NUM >= 170000
 #define COMPAT_MY_LXID (MyProc->vxid.lxid)

@@ -11,6 +11,7 @@
 
 #include <idn2.h>
 
+#include "compat.h"
 #include "core/email.h"
 #include "fmgr.h"
 #include "utils/builtins.h"

@@ -10,6 +10,7 @@
 
 #include <libxml/HTMLparser.h>
 
+#include "compat.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"

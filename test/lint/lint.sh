@@ -12,6 +12,13 @@ grep -q "\"version\": \"$version\(\.0\)*\"" META.json || complain "META.json has
 hits=$(grep -rln 'PG_VERSION_NUM' src --include='*.c' --include='*.h' | grep -v '^src/compat.h$')
 [ -z "$hits" ] || complain "PG_VERSION_NUM outside compat.h: $hits"
 
+# what PG 16 and 17 moved or changed goes through compat.h
+for f in $(grep -lE '\b(VARDATA|VARSIZE|SET_VARSIZE|VARATT_|CreateWaitEventSet)' $(find src -name '*.c')); do
+    grep -q '#include "compat.h"' "$f" || complain "$f uses varatt macros or wait event sets: it needs compat.h"
+done
+hits=$(grep -rl '\bCreateWaitEventSet' src --include='*.c')
+[ -z "$hits" ] || complain "CreateWaitEventSet differs by version, use compat_create_wait_event_set: $hits"
+
 # jansson only through core/json.h
 hits=$(grep -rl '#include <jansson.h>' src | grep -v '^src/core/json.h$')
 [ -z "$hits" ] || complain "jansson.h included directly: $hits"

@@ -5,6 +5,8 @@
 \i :clean
 -- Export and erasure of a person; the map of where personal data lies.
 :be_super
+DELETE FROM sales_internal.jobs;
+DELETE FROM sales.import_runs;
 -- Each column that can hold text stands in the map: a new one is put into the line
 -- of sql/functions/privacy.sql that says what it is.
 SELECT c.oid::regclass || '.' || a.attname AS not_in_the_map
@@ -27,7 +29,7 @@ SELECT DISTINCT found_by, on_erase FROM sales_internal.data_map ORDER BY 1, 2;
 -- The same person in both companies, and another who is told of the first.
 CREATE FUNCTION helpers.fill_privacy() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    home uuid; person uuid; message uuid; task uuid; other uuid;
+    home uuid; person uuid; text uuid; message uuid; task uuid; other uuid;
 BEGIN
     INSERT INTO sales.addresses (street_address, city) VALUES ('7 rue Zyxstreet', 'Zyxcity') RETURNING address_id INTO home;
     INSERT INTO sales.prospects (first_name, last_name, email, phone, job_title, company_name, website, linkedin_url, twitter_url, blog_url, pain_points, notes, address_id,
@@ -51,7 +53,9 @@ BEGIN
     VALUES ('monthly', '2026-01', '{"best": [{"who": "Qwopper, Zyxanne", "tel": 33612345678, "n": 3}]}', '["zyxnew@qwopper.test", "boss@stays.test"]');
     INSERT INTO sales.improvement_suggestions (suggestion_type, suggested_change, ai_reasoning) VALUES ('timing_adjustment', 'Write on Mondays', 'Zyxanne answered; so did Ms Qwopper''s team');
     PERFORM sales.import_csv(E'First Name,Last Name,Email,Company\nZyxanne,Qwopper,zyxold@@qwopper.test,Zyxcorp\nZoe,Stays,not-an-address,Kept\n');
-    PERFORM sales.generate_message(person, 'email');
+    INSERT INTO sales.templates (name, language, subject_template, content_template)
+    VALUES ('privacy', 'fr', '{{company_name}}', 'Bonjour {{first_name}} {{last_name}}') RETURNING template_id INTO text;
+    PERFORM sales.generate_message(person, 'email', text);
 END
 $$;
 CREATE FUNCTION helpers.person(of_company text) RETURNS uuid LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
@@ -72,6 +76,7 @@ SET sales_assistant.clock = '2026-11-15 12:00:00+00';
 SELECT helpers.fill_privacy();
 :be_alpha
 SELECT helpers.fill_privacy();
+SELECT bool_and(sales.wait_job(job_id, '60 seconds') = 'done') AS worked FROM sales.jobs WHERE state IN ('queued', 'running') OR kind = 'generate_message';
 SELECT sales.refresh_metrics() > 0 AS refreshed;
 SELECT * FROM helpers.traces('alpha');
 CREATE TEMP TABLE before AS SELECT to_jsonb(a) - 'analytics_id' - 'created_at' AS row FROM sales.analytics a
@@ -120,7 +125,7 @@ SELECT first_name, notes FROM sales.prospects;
 SELECT key_metrics, sent_to_emails FROM sales.success_reports;
 SELECT suggested_change, ai_reasoning FROM sales.improvement_suggestions;
 SELECT row_number, reason, raw_text FROM sales.import_rejects ORDER BY 1;
-SELECT kind, state, error FROM sales.jobs WHERE kind = 'generate_message';
+SELECT kind, state, result, error FROM sales.jobs WHERE kind IN ('generate_message', 'analyze_sentiment') ORDER BY kind;
 -- statistics stay to the cent
 SELECT sales.refresh_metrics() >= 0 AS refreshed;
 SELECT * FROM sales.check_metrics();
@@ -134,6 +139,7 @@ SELECT sales.gdpr_erase(helpers.person('alpha'), 'again');
 SELECT sales.gdpr_export(helpers.person('alpha'))::text ~* 'zyx|qwopper' AS named;
 -- the other company's person is untouched
 :be_beta
+SELECT bool_and(sales.wait_job(job_id, '60 seconds') = 'done') AS worked FROM sales.jobs WHERE state IN ('queued', 'running') OR kind = 'generate_message';
 SELECT * FROM helpers.traces('beta');
 SELECT count(*), min(email) FROM sales.prospects WHERE last_name = 'Qwopper';
 :be_super
@@ -145,5 +151,9 @@ SELECT sales.gdpr_erase(prospect_id, 'art. 17') FROM sales.prospects WHERE first
 SELECT first_name, notes FROM sales.prospects ORDER BY first_name;
 :be_super
 DELETE FROM sales.users WHERE email LIKE '%@privacy.test';
+DELETE FROM sales.messages;
+DELETE FROM sales.templates WHERE name = 'privacy';
+DELETE FROM sales_internal.jobs;
+DELETE FROM sales.import_runs;
 DROP FUNCTION helpers.fill_privacy, helpers.person, helpers.traces, helpers.be_user;
 \i :clean
