@@ -28,6 +28,7 @@ SQL_FUNCTIONS = \
     schedule \
     queue \
     campaigns \
+    budgets \
     providers \
     scoring \
     funnel \

@@ -16,17 +16,20 @@ BEGIN
     IF NOT FOUND THEN
         RAISE invalid_parameter_value USING MESSAGE = format('there is no kind of job "%s"', enqueue.kind);
     END IF;
-    INSERT INTO sales_internal.jobs (company_id, kind, args, unique_key, run_at, priority, max_attempts, created_by)
-    VALUES (enqueue.company_id, enqueue.kind, enqueue.args, enqueue.unique_key,
-            coalesce(enqueue.run_at, sales_internal.now()), enqueue.priority, known.max_attempts,
-            sales.current_user_id())
-    ON CONFLICT (company_id, kind, unique_key) WHERE state IN ('queued', 'running') DO NOTHING
-    RETURNING job_id INTO new_job;
-    IF new_job IS NULL THEN
-        SELECT j.job_id INTO new_job FROM sales_internal.jobs j
-        WHERE j.company_id = enqueue.company_id AND j.kind = enqueue.kind
-          AND j.unique_key = enqueue.unique_key AND j.state IN ('queued', 'running');
-    END IF;
+    -- An open job with the same key may end between the two looks: then again.
+    WHILE new_job IS NULL LOOP
+        INSERT INTO sales_internal.jobs (company_id, kind, args, unique_key, run_at, priority, max_attempts, created_by)
+        VALUES (enqueue.company_id, enqueue.kind, enqueue.args, enqueue.unique_key,
+                coalesce(enqueue.run_at, sales_internal.now()), enqueue.priority, known.max_attempts,
+                sales.current_user_id())
+        ON CONFLICT (company_id, kind, unique_key) WHERE state IN ('queued', 'running') DO NOTHING
+        RETURNING job_id INTO new_job;
+        IF new_job IS NULL THEN
+            SELECT j.job_id INTO new_job FROM sales_internal.jobs j
+            WHERE j.company_id = enqueue.company_id AND j.kind = enqueue.kind
+              AND j.unique_key = enqueue.unique_key AND j.state IN ('queued', 'running');
+        END IF;
+    END LOOP;
     PERFORM sales_internal.wake_workers();
     RETURN new_job;
 END
@@ -35,23 +38,32 @@ COMMENT ON FUNCTION sales_internal.enqueue(text, uuid, jsonb, text, timestamptz,
     'Puts a job into the queue and wakes the worker at commit; an open job with the same key is returned instead';
 REVOKE ALL ON FUNCTION sales_internal.enqueue(text, uuid, jsonb, text, timestamptz, integer) FROM PUBLIC;
 
--- Claims up to `wanted` jobs: companies take turns, each in order of priority
--- and time; those whose lease is over are queued again first.
-CREATE OR REPLACE FUNCTION sales_internal.claim_jobs(wanted integer)
+-- Claims up to `wanted` jobs.  Companies take turns, and what a company has
+-- running counts as turns that it had: of the free places the one that holds the
+-- fewest gets the next.  Jobs of a company that may not write wait.  Jobs whose
+-- lease is over are queued again first.  Nobody is waited for: a job that a
+-- session has locked, to cancel it say, is left out.
+CREATE OR REPLACE FUNCTION sales_internal.claim_jobs(
+    wanted integer, per_company integer DEFAULT NULL, with_long boolean DEFAULT true)
 RETURNS TABLE (job_id uuid, company_id uuid, kind text, args jsonb, mode text,
-               prepare_function text, settle_function text, attempts integer)
+               prepare_function text, settle_function text, claim bigint, booked boolean)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
     moment timestamptz := sales_internal.now();
+    most integer := coalesce(per_company, wanted);
 BEGIN
-    UPDATE sales_internal.jobs
-    SET state = CASE WHEN attempts >= max_attempts THEN 'failed' ELSE 'queued' END,
-        error = 'the worker was lost while it ran this job',
-        finished_at = CASE WHEN attempts >= max_attempts THEN moment END
-    WHERE state = 'running' AND lease_until < moment;
+    UPDATE sales_internal.jobs j
+    SET state = CASE WHEN j.attempts >= j.max_attempts THEN 'failed' ELSE 'queued' END,
+        error = 'the worker was lost while it ran this job', lease_until = NULL,
+        finished_at = CASE WHEN j.attempts >= j.max_attempts THEN moment END
+    FROM (SELECT l.job_id FROM sales_internal.jobs l WHERE l.state = 'running' AND l.lease_until < moment
+          FOR UPDATE SKIP LOCKED) lost
+    WHERE j.job_id = lost.job_id;
 
     RETURN QUERY
     WITH RECURSIVE companies AS (
@@ -61,97 +73,156 @@ BEGIN
         SELECT (SELECT j.company_id FROM sales_internal.jobs j
                 WHERE j.state = 'queued' AND j.company_id > c.company_id ORDER BY j.company_id LIMIT 1)
         FROM companies c WHERE c.company_id IS NOT NULL
+    ), busy AS (
+        SELECT r.company_id, count(*) AS running FROM sales_internal.jobs r WHERE r.state = 'running' GROUP BY r.company_id
     ), tenants AS (
-        SELECT company_id FROM companies WHERE company_id IS NOT NULL UNION ALL SELECT NULL
+        SELECT c.company_id, coalesce(b.running, 0) AS running
+        FROM companies c JOIN sales.companies t ON t.company_id = c.company_id AND t.subscription_status = 'active'
+        LEFT JOIN busy b ON b.company_id = c.company_id
     ), candidates AS (
         SELECT q.job_id, q.turn
         FROM tenants t CROSS JOIN LATERAL (
-            SELECT j.job_id, row_number() OVER (ORDER BY j.priority DESC, j.run_at, j.job_id) AS turn
-            FROM (SELECT * FROM sales_internal.jobs j
-                  WHERE j.state = 'queued' AND j.run_at <= moment
-                    AND (j.company_id = t.company_id OR (t.company_id IS NULL AND j.company_id IS NULL))
-                  ORDER BY j.priority DESC, j.run_at, j.job_id LIMIT wanted) j) q
-        ORDER BY q.turn, q.job_id LIMIT wanted
+            SELECT d.job_id, t.running + row_number() OVER (ORDER BY d.priority DESC, d.run_at, d.job_id) AS turn
+            FROM (SELECT j.job_id, j.priority, j.run_at FROM sales_internal.jobs j
+                  WHERE j.state = 'queued' AND j.company_id = t.company_id AND j.run_at <= moment
+                    AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
+                  ORDER BY j.priority DESC, j.run_at, j.job_id
+                  LIMIT greatest(least(wanted, most - t.running), 0)) d) q
+        UNION ALL
+        SELECT d.job_id, row_number() OVER (ORDER BY d.priority DESC, d.run_at, d.job_id)
+        FROM (SELECT j.job_id, j.priority, j.run_at FROM sales_internal.jobs j
+              WHERE j.state = 'queued' AND j.company_id IS NULL AND j.run_at <= moment
+                AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
+              ORDER BY j.priority DESC, j.run_at, j.job_id LIMIT wanted) d
+    ), chosen AS (
+        SELECT j.job_id FROM sales_internal.jobs j
+        WHERE j.job_id = ANY (ARRAY(SELECT c.job_id FROM candidates c ORDER BY c.turn, c.job_id LIMIT wanted))
+          AND j.state = 'queued'
+        FOR UPDATE SKIP LOCKED
     )
     UPDATE sales_internal.jobs j
-    SET state = 'running', attempts = j.attempts + 1, lease_until = moment + k.lease, error = NULL
-    FROM candidates c, sales_internal.job_kinds k
-    WHERE j.job_id = c.job_id AND j.state = 'queued' AND k.kind = j.kind
-    RETURNING j.job_id, j.company_id, j.kind, j.args, k.mode, k.prepare_function, k.settle_function, j.attempts;
+    SET state = 'running', attempts = j.attempts + 1, claim = j.claim + 1, lease_until = moment + k.lease, error = NULL
+    FROM chosen c, sales_internal.job_kinds k
+    WHERE j.job_id = c.job_id AND k.kind = j.kind
+    RETURNING j.job_id, j.company_id, j.kind, j.args, k.mode, k.prepare_function, k.settle_function, j.claim, j.booked;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.claim_jobs(integer) IS
-    'Claims jobs for a worker, companies taking turns; queues those again whose lease is over';
-REVOKE ALL ON FUNCTION sales_internal.claim_jobs(integer) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.claim_jobs(integer, integer, boolean) IS
+    'Claims jobs for a worker, companies taking turns, at most per_company running for each; queues those again whose lease is over';
+REVOKE ALL ON FUNCTION sales_internal.claim_jobs(integer, integer, boolean) FROM PUBLIC;
+
+-- Is the claim still good?  A job that was cancelled or given up meanwhile must
+-- not be settled, nor may its settle function write anything.  The lock keeps it
+-- so until the transaction ends and lets a cancel_job() pass; a claim is not
+-- given to another while it is held.
+CREATE OR REPLACE FUNCTION sales_internal.hold_claim(job uuid, claim bigint) RETURNS boolean
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT true FROM sales_internal.jobs j
+    WHERE j.job_id = hold_claim.job AND j.claim = hold_claim.claim AND j.state = 'running'
+    FOR KEY SHARE
+$$;
+COMMENT ON FUNCTION sales_internal.hold_claim(uuid, bigint) IS 'True if the claim is good, null if it was lost or cancelled';
+REVOKE ALL ON FUNCTION sales_internal.hold_claim(uuid, bigint) FROM PUBLIC;
 
 -- outcome: {"outcome": "done", "result": ..., "cost": n}
 --          {"outcome": "retry", "error": "...", "after": seconds}
 --          {"outcome": "failed", "error": "..."}
-CREATE OR REPLACE FUNCTION sales_internal.settle_job(job uuid, outcome jsonb) RETURNS text
+--          {"outcome": "wait", "error": "...", "after": seconds, "booked": true}: not counted as an attempt
+CREATE OR REPLACE FUNCTION sales_internal.settle_job(job uuid, claim bigint, outcome jsonb) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    claimed sales_internal.jobs;
-    ended text;
-    wait_seconds double precision;
+    ended text := CASE WHEN outcome ->> 'outcome' IN ('done', 'retry', 'wait') THEN outcome ->> 'outcome' ELSE 'failed' END;
+    after double precision := CASE WHEN jsonb_typeof(outcome -> 'after') = 'number'
+                                   THEN least(greatest((outcome ->> 'after')::numeric, 0), 7 * 86400) END;
+    price numeric := CASE WHEN jsonb_typeof(outcome -> 'cost') = 'number'
+                          THEN least(greatest((outcome ->> 'cost')::numeric, 0), 99999) ELSE 0 END;
+    moment timestamptz := sales_internal.now();
+    new_state text;
 BEGIN
-    SELECT * INTO claimed FROM sales_internal.jobs WHERE job_id = job AND state = 'running' FOR UPDATE;
-    IF NOT FOUND THEN
-        RETURN NULL;            -- cancelled meanwhile
-    END IF;
-    ended := coalesce(outcome ->> 'outcome', 'failed');
-    IF ended = 'retry' AND claimed.attempts < claimed.max_attempts THEN
-        -- what the service asked for, else twice as long each time, with jitter
-        wait_seconds := coalesce((outcome ->> 'after')::double precision,
-                                 least(3600, 2 ^ claimed.attempts) * (0.75 + random() / 2));
-        UPDATE sales_internal.jobs
-        SET state = 'queued', error = outcome ->> 'error', lease_until = NULL,
-            run_at = sales_internal.now() + wait_seconds * interval '1 second'
-        WHERE job_id = job;
-        RETURN 'queued';
-    END IF;
-    IF ended <> 'done' THEN
-        ended := 'failed';
-    END IF;
-    UPDATE sales_internal.jobs
-    SET state = ended, result = outcome -> 'result', error = outcome ->> 'error', lease_until = NULL,
-        cost = cost + coalesce((outcome ->> 'cost')::numeric, 0), finished_at = sales_internal.now()
-    WHERE job_id = job;
-    RETURN ended;
+    UPDATE sales_internal.jobs j
+    SET state = CASE WHEN ended = 'wait' OR (ended = 'retry' AND j.attempts < j.max_attempts) THEN 'queued'
+                     WHEN ended = 'done' THEN 'done' ELSE 'failed' END,
+        attempts = j.attempts - (ended = 'wait')::integer,
+        -- what was asked for, else twice as long each time, with jitter
+        run_at = CASE WHEN ended IN ('wait', 'retry')
+                      THEN moment + coalesce(after, least(3600, 2.0 ^ least(j.attempts, 20)) * (0.75 + random() / 2)) * interval '1 second'
+                      ELSE j.run_at END,
+        booked = ended = 'wait' AND coalesce(outcome -> 'booked' = 'true', false),
+        finished_at = CASE WHEN ended = 'wait' OR (ended = 'retry' AND j.attempts < j.max_attempts) THEN NULL ELSE moment END,
+        result = CASE WHEN ended = 'done' THEN outcome -> 'result' END,
+        error = outcome ->> 'error',
+        cost = j.cost + price,
+        lease_until = NULL
+    WHERE j.job_id = settle_job.job AND j.claim = settle_job.claim AND j.state = 'running'
+    RETURNING j.state INTO new_state;
+    RETURN new_state;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.settle_job(uuid, jsonb) IS
-    'Ends a claimed job as its outcome says: done, queued again after a while, or failed';
-REVOKE ALL ON FUNCTION sales_internal.settle_job(uuid, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.settle_job(uuid, bigint, jsonb) IS
+    'Ends a claimed job as its outcome says: done, queued again after a while, or failed; null if the claim was lost or cancelled';
+REVOKE ALL ON FUNCTION sales_internal.settle_job(uuid, bigint, jsonb) FROM PUBLIC;
 
--- Seconds until something is due: a job, a lease, a periodic task.
-CREATE OR REPLACE FUNCTION sales_internal.seconds_until_due() RETURNS double precision
+-- The leases of calls that take longer than their kind of job foresees.
+CREATE OR REPLACE FUNCTION sales_internal.extend_lease(job uuid, claim bigint, seconds double precision) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE sales_internal.jobs j SET lease_until = sales_internal.now() + seconds * interval '1 second'
+    WHERE j.job_id = extend_lease.job AND j.claim = extend_lease.claim AND j.state = 'running'
+      AND j.lease_until < sales_internal.now() + seconds * interval '1 second'
+$$;
+COMMENT ON FUNCTION sales_internal.extend_lease(uuid, bigint, double precision) IS 'Makes a claim last that long from now at least';
+REVOKE ALL ON FUNCTION sales_internal.extend_lease(uuid, bigint, double precision) FROM PUBLIC;
+
+-- Seconds until something becomes due that is not due yet: what is due now and
+-- was not claimed has to wait for a place, and that is told by the end of a call.
+CREATE OR REPLACE FUNCTION sales_internal.seconds_until_due(with_tasks boolean DEFAULT true) RETURNS double precision
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT extract(epoch FROM least(
-        (SELECT min(run_at) FROM sales_internal.jobs WHERE state = 'queued'),
-        (SELECT min(lease_until) FROM sales_internal.jobs WHERE state = 'running'),
-        (SELECT min(next_run) FROM sales_internal.periodic_tasks)) - sales_internal.now())::double precision
+        (SELECT run_at FROM sales_internal.jobs WHERE state = 'queued' AND run_at > sales_internal.now() ORDER BY run_at LIMIT 1),
+        (SELECT lease_until FROM sales_internal.jobs WHERE state = 'running' AND lease_until > sales_internal.now()
+         ORDER BY lease_until LIMIT 1),
+        (SELECT min(next_run) FROM sales_internal.periodic_tasks WHERE with_tasks)) - sales_internal.now())::double precision
 $$;
-COMMENT ON FUNCTION sales_internal.seconds_until_due() IS
-    'How long a worker may sleep; null when nothing is planned';
-REVOKE ALL ON FUNCTION sales_internal.seconds_until_due() FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.seconds_until_due(boolean) IS
+    'How long a worker that found nothing to do may sleep; null when nothing is planned';
+REVOKE ALL ON FUNCTION sales_internal.seconds_until_due(boolean) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION sales_internal.claim_task() RETURNS text
+CREATE OR REPLACE FUNCTION sales_internal.claim_task(OUT name text, OUT run_function text, OUT last_ms integer)
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE sales_internal.periodic_tasks t
     SET last_run = sales_internal.now(), next_run = sales_internal.now() + t.every, last_error = NULL
-    WHERE t.name = (SELECT name FROM sales_internal.periodic_tasks
-                    WHERE next_run <= sales_internal.now() ORDER BY next_run, name LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING t.run_function
+    WHERE t.name = (SELECT d.name FROM sales_internal.periodic_tasks d
+                    WHERE d.next_run <= sales_internal.now() ORDER BY d.next_run, d.name LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING t.name, t.run_function, t.last_ms
 $$;
 COMMENT ON FUNCTION sales_internal.claim_task() IS
     'Takes the periodic task that is due longest and plans its next run; null when none is due';
 REVOKE ALL ON FUNCTION sales_internal.claim_task() FROM PUBLIC;
+
+-- A task that failed is tried again sooner than its turn, but not at once.
+CREATE OR REPLACE FUNCTION sales_internal.end_task(task text, took_ms integer, problem text) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE sales_internal.periodic_tasks t
+    SET last_ms = took_ms, last_error = problem,
+        next_run = CASE WHEN problem IS NULL THEN t.next_run
+                        ELSE least(t.next_run, sales_internal.now() + interval '1 minute') END
+    WHERE t.name = task
+      AND (problem IS NOT NULL OR t.last_error IS NOT NULL OR t.last_ms IS NULL OR (took_ms >= 100) <> (t.last_ms >= 100))
+$$;
+COMMENT ON FUNCTION sales_internal.end_task(text, integer, text) IS 'Notes how a periodic task went';
+REVOKE ALL ON FUNCTION sales_internal.end_task(text, integer, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.run_jobs(most integer DEFAULT 1000) RETURNS integer
     AS 'MODULE_PATHNAME', 'sales_run_jobs'
@@ -179,24 +250,25 @@ COMMENT ON COLUMN sales.jobs.result IS 'What it found or made';
 GRANT SELECT ON sales.jobs TO sales_app;
 
 CREATE OR REPLACE VIEW sales.worker_status AS
-SELECT w.database, w.pid, w.state, w.started_at, w.jobs_done, w.jobs_failed, w.calls_open, w.last_error,
-       q.queued, q.oldest_age
+SELECT coalesce(w.database, q.database) AS database, w.pid, coalesce(w.state, 'none') AS state, w.started_at,
+       w.jobs_done, w.jobs_failed, w.calls_open, w.last_error, q.queued, q.oldest_age
 FROM sales_internal.worker_slots() w
-LEFT JOIN (SELECT current_database() AS database, count(*) AS queued,
-                  sales_internal.now() - min(run_at) AS oldest_age
+FULL JOIN (SELECT current_database() AS database, count(*) AS queued,
+                  greatest(sales_internal.now() - min(run_at), '0') AS oldest_age
            FROM sales_internal.jobs WHERE state = 'queued') q ON q.database = w.database;
-COMMENT ON VIEW sales.worker_status IS 'Background workers of this cluster; queue figures of this database';
+COMMENT ON VIEW sales.worker_status IS 'Background workers of this cluster; queue figures of this database, also where it has no worker';
 COMMENT ON COLUMN sales.worker_status.database IS 'Database that the worker serves';
 COMMENT ON COLUMN sales.worker_status.pid IS 'Its process';
-COMMENT ON COLUMN sales.worker_status.state IS 'starting, idle, working or calling';
+COMMENT ON COLUMN sales.worker_status.state IS 'starting, idle, working, calling; none: this database has no worker';
 COMMENT ON COLUMN sales.worker_status.started_at IS 'When it started';
 COMMENT ON COLUMN sales.worker_status.jobs_done IS 'Jobs done since';
 COMMENT ON COLUMN sales.worker_status.jobs_failed IS 'Jobs failed since';
 COMMENT ON COLUMN sales.worker_status.calls_open IS 'Calls to outside services under way';
 COMMENT ON COLUMN sales.worker_status.last_error IS 'What went wrong last';
 COMMENT ON COLUMN sales.worker_status.queued IS 'Jobs waiting in this database';
-COMMENT ON COLUMN sales.worker_status.oldest_age IS 'How long the oldest of them waits';
+COMMENT ON COLUMN sales.worker_status.oldest_age IS 'How long the one that is due longest waits; zero if none is due';
 GRANT SELECT ON sales.worker_status TO sales_admin, pg_monitor;
+GRANT EXECUTE ON FUNCTION sales_internal.now() TO sales_admin, pg_monitor;
 GRANT USAGE ON SCHEMA sales TO pg_monitor;
 
 CREATE OR REPLACE FUNCTION sales.cancel_job(job_id uuid) RETURNS boolean
@@ -233,7 +305,10 @@ DECLARE
 BEGIN
     UPDATE sales_internal.jobs j
     SET state = 'queued', attempts = 0, run_at = sales_internal.now(), finished_at = NULL, error = NULL
-    WHERE j.job_id = retry_job.job_id AND j.company_id = company AND j.state IN ('failed', 'cancelled');
+    WHERE j.job_id = retry_job.job_id AND j.company_id = company AND j.state IN ('failed', 'cancelled')
+      AND NOT EXISTS (SELECT FROM sales_internal.jobs o
+                      WHERE o.company_id = company AND o.kind = j.kind AND o.unique_key = j.unique_key
+                        AND o.state IN ('queued', 'running'));
     IF FOUND THEN
         PERFORM sales_internal.wake_workers();
         RETURN true;
@@ -245,7 +320,8 @@ BEGIN
     RETURN false;
 END
 $$;
-COMMENT ON FUNCTION sales.retry_job(uuid) IS 'Queues a failed or cancelled job again; false if it is neither';
+COMMENT ON FUNCTION sales.retry_job(uuid) IS
+    'Queues a failed or cancelled job again; false if it is neither, or the same is under way in another job';
 REVOKE ALL ON FUNCTION sales.retry_job(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.retry_job(uuid) TO sales_app;
 

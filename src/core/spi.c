@@ -16,10 +16,20 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
 #define SPI_MAX_ARGS 32
+#define KEPT_TEXT 512			/* bytes of a query whose plan is kept */
+
+typedef struct KeptPlan
+{
+	char		sql[KEPT_TEXT];	/* hash key */
+	SPIPlanPtr	plan;
+} KeptPlan;
+
+static HTAB *kept_plans = NULL;
 
 SpiArg
 spi_arg_text(const char *value)
@@ -37,6 +47,29 @@ spi_arg_uuid(const pg_uuid_t *value)
 	return SPI_ARG(UUIDOID, UUIDPGetDatum(value));
 }
 
+static void
+spread_args(int nargs, const SpiArg *args, Oid *types, Datum *values, char *nulls)
+{
+	if (nargs > SPI_MAX_ARGS)
+		elog(ERROR, "too many parameters in a query");
+	for (int i = 0; i < nargs; i++)
+	{
+		types[i] = args[i].type;
+		values[i] = args[i].value;
+		nulls[i] = args[i].isnull ? 'n' : ' ';
+	}
+}
+
+static int
+pin_search_path(void)
+{
+	int			nestlevel = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nestlevel;
+}
+
 uint64
 spi_run(const char *sql, bool read_only, long limit, int nargs, const SpiArg *args)
 {
@@ -46,19 +79,60 @@ spi_run(const char *sql, bool read_only, long limit, int nargs, const SpiArg *ar
 	int			nestlevel;
 	int			rc;
 
-	if (nargs > SPI_MAX_ARGS)
-		elog(ERROR, "too many parameters in a query");
-	for (int i = 0; i < nargs; i++)
-	{
-		types[i] = args[i].type;
-		values[i] = args[i].value;
-		nulls[i] = args[i].isnull ? 'n' : ' ';
-	}
-
-	nestlevel = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	spread_args(nargs, args, types, values, nulls);
+	nestlevel = pin_search_path();
 	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, limit);
+	AtEOXact_GUC(true, nestlevel);
+
+	if (rc < 0)
+		elog(ERROR, "query failed (%s): %s", SPI_result_code_string(rc), sql);
+	return SPI_processed;
+}
+
+/* The kept plan of a query; search_path must be pinned. */
+static SPIPlanPtr
+kept_plan(const char *sql, int nargs, Oid *types)
+{
+	KeptPlan   *kept;
+	bool		found;
+
+	if (strlen(sql) >= KEPT_TEXT)
+		elog(ERROR, "query is too long to be kept: %s", sql);
+	if (kept_plans == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = KEPT_TEXT;
+		control.entrysize = sizeof(KeptPlan);
+		kept_plans = hash_create("sales_assistant plans", 32, &control,
+								 HASH_ELEM | HASH_STRINGS);
+	}
+	kept = hash_search(kept_plans, sql, HASH_ENTER, &found);
+	if (!found)
+		kept->plan = NULL;
+	if (kept->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(sql, nargs, types);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare (%s): %s", SPI_result_code_string(SPI_result), sql);
+		kept->plan = plan;
+	}
+	return kept->plan;
+}
+
+uint64
+spi_run_kept(const char *sql, bool read_only, long limit, int nargs, const SpiArg *args)
+{
+	Oid			types[SPI_MAX_ARGS];
+	Datum		values[SPI_MAX_ARGS];
+	char		nulls[SPI_MAX_ARGS];
+	int			nestlevel;
+	int			rc;
+
+	spread_args(nargs, args, types, values, nulls);
+	nestlevel = pin_search_path();
+	rc = SPI_execute_plan(kept_plan(sql, nargs, types), values, nulls, read_only, limit);
 	AtEOXact_GUC(true, nestlevel);
 
 	if (rc < 0)

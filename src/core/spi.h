@@ -29,6 +29,14 @@ extern SpiArg spi_arg_uuid(const pg_uuid_t *value);
 extern uint64 spi_run(const char *sql, bool read_only, long limit, int nargs,
 					  const SpiArg *args);
 
+/*
+ * As spi_run, keeping the plan for the life of the process: for the queries of
+ * loops.  The text must be shorter than 512 bytes, and one text has one list of
+ * parameter types.
+ */
+extern uint64 spi_run_kept(const char *sql, bool read_only, long limit, int nargs,
+						   const SpiArg *args);
+
 /* As spi_run, as the owner of the extension's tables (skips row security). */
 extern uint64 spi_run_as_owner(const char *sql, bool read_only, long limit, int nargs,
 							   const SpiArg *args);

@@ -549,6 +549,39 @@ add_session(HttpCall *call, json_t *response)
 	}
 }
 
+long
+http_timeout_ms(const char *request)
+{
+	json_t	   *value = json_loads(request, 0, NULL);
+	long		timeout = bounded(value, "timeout_ms", DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS);
+
+	json_decref(value);
+	return timeout;
+}
+
+bool
+http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after, const char **error)
+{
+	long		status = 0;
+	curl_off_t	seconds = 0;
+
+	*retry_after = 0;
+	*error = NULL;
+	if (result != CURLE_OK && !call->too_large)
+	{
+		*error = call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
+		return false;
+	}
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (call->is_mail || call->is_imap || (status != 429 && status < 500))
+		return true;
+	curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &seconds);
+	*retry_after = Min(seconds, 86400);
+	snprintf(call->error, sizeof(call->error), "HTTP status %ld", status);
+	*error = call->error;
+	return false;
+}
+
 char *
 http_call_response(HttpCall *call, CURLcode result)
 {

@@ -49,6 +49,16 @@ typedef struct HttpCall
 extern HttpCall *http_call_new(const char *request, const char *secret,
 							   const char **problem);
 
+/* The longest that a request may take, all its redirects included. */
+extern long http_timeout_ms(const char *request);
+
+/*
+ * Did the service answer as one in good order does?  Else what it said (until
+ * the call is freed), and for how long it asked to be left alone (0: not said).
+ */
+extern bool http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after,
+								 const char **error);
+
 /*
  * What came back, as JSON text (malloc'd):
  *   {"status": n, "headers": {...}, "body": text, "error": text or null,

@@ -7,16 +7,23 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "core/spi.h"
 #include "core/uuid.h"
+#include "fmgr.h"
+#include "funcapi.h"
 #include "queue/job.h"
 #include "secrets/cipher.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "core/json.h"
 
-#define JOB_COLUMNS "job_id, company_id, kind, args::text, mode, prepare_function, settle_function"
+#define JOB_COLUMNS \
+	"job_id, company_id, kind, args::text, mode, prepare_function, settle_function, claim, booked"
+#define BUSY_WAIT_S 5			/* after a lock that was not to be had */
+
+static const Job *current_job = NULL;	/* whose function runs now */
 
 static char *
 copy_text(MemoryContext memory, uint64 row, int column)
@@ -45,18 +52,27 @@ job_from_row(uint64 row, MemoryContext memory)
 		: JOB_SQL;
 	job->prepare = copy_text(memory, row, 6);
 	job->settle = copy_text(memory, row, 7);
+	job->claim = DatumGetInt64(spi_datum(row, 8, &isnull));
+	job->booked = DatumGetBool(spi_datum(row, 9, &isnull));
 	return job;
 }
 
 List *
-job_claim(int wanted, MemoryContext memory)
+job_claim(int wanted, int per_company, bool with_long, MemoryContext memory)
 {
-	SpiArg		args[1] = {SPI_ARG(INT4OID, Int32GetDatum(wanted))};
-	uint64		rows = spi_run("SELECT " JOB_COLUMNS " FROM sales_internal.claim_jobs($1)",
-							   false, 0, 1, args);
+	SpiArg		args[3] = {
+		SPI_ARG(INT4OID, Int32GetDatum(wanted)),
+		SPI_ARG(INT4OID, Int32GetDatum(per_company)),
+		SPI_ARG(BOOLOID, BoolGetDatum(with_long))
+	};
+	uint64		rows;
 	List	   *jobs = NIL;
-	MemoryContext old = MemoryContextSwitchTo(memory);
+	MemoryContext old;
 
+	args[1].isnull = per_company == 0;
+	rows = spi_run_kept("SELECT " JOB_COLUMNS
+						" FROM sales_internal.claim_jobs($1, $2, $3)", false, 0, 3, args);
+	old = MemoryContextSwitchTo(memory);
 	for (uint64 row = 0; row < rows; row++)
 		jobs = lappend(jobs, job_from_row(row, memory));
 	MemoryContextSwitchTo(old);
@@ -75,6 +91,35 @@ job_load(const pg_uuid_t *job_id, MemoryContext memory)
 	return job_from_row(0, memory);
 }
 
+bool
+job_hold(const Job *job)
+{
+	SpiArg		args[2] = {SPI_ARG_UUID(&job->job_id), SPI_ARG(INT8OID, Int64GetDatum(job->claim))};
+
+	return spi_run_kept("SELECT sales_internal.hold_claim($1, $2)", false, 1, 2, args) == 1 &&
+		spi_text(0, 1) != NULL;
+}
+
+void
+job_extend_lease(const Job *job, double seconds)
+{
+	SpiArg		args[3] = {
+		SPI_ARG_UUID(&job->job_id),
+		SPI_ARG(INT8OID, Int64GetDatum(job->claim)),
+		SPI_ARG(FLOAT8OID, Float8GetDatum(seconds))
+	};
+
+	spi_run_kept("SELECT sales_internal.extend_lease($1, $2, $3)", false, 1, 3, args);
+}
+
+void
+job_check_calls_allowed(const Job *job)
+{
+	SpiArg		args[1] = {SPI_ARG_UUID(job->has_company ? &job->company_id : NULL)};
+
+	spi_run_kept("SELECT sales_internal.check_calls_allowed($1)", false, 1, 1, args);
+}
+
 /* Calls f(job, company, args [, response]) and returns its JSON. */
 static char *
 job_call(const Job *job, const char *function, const char *response)
@@ -88,7 +133,16 @@ job_call(const Job *job, const char *function, const char *response)
 	args[1] = SPI_ARG_UUID(job->has_company ? &job->company_id : NULL);
 	args[2] = SPI_ARG_TEXT(job->args);
 	args[3] = SPI_ARG_TEXT(response);
-	spi_run(sql, false, 1, response != NULL ? 4 : 3, args);
+	current_job = job;
+	PG_TRY();
+	{
+		spi_run_kept(sql, false, 1, response != NULL ? 4 : 3, args);
+	}
+	PG_FINALLY();
+	{
+		current_job = NULL;
+	}
+	PG_END_TRY();
 	text = spi_text(0, 1);
 	return text != NULL ? text : pstrdup("{}");
 }
@@ -134,22 +188,59 @@ job_secret(const Job *job, const char *request)
 		return NULL;
 	args[0] = SPI_ARG_UUID(&job->company_id);
 	args[1] = SPI_ARG_UUID(&key_id);
-	if (spi_run("SELECT key_value FROM sales.api_keys "
+	if (spi_run_kept("SELECT key_value FROM sales.api_keys "
 				"WHERE company_id = $1 AND api_key_id = $2", true, 1, 2, args) == 0)
 		return NULL;
 	owner = psprintf("%s|api_keys|%s", uuid_text(&job->company_id), uuid_text(&key_id));
 	return cipher_open(spi_text(0, 1), owner);
 }
 
-bool
+JobEnd
 job_settle(const Job *job, const char *outcome)
 {
-	SpiArg		args[2] = {SPI_ARG_UUID(&job->job_id), SPI_ARG_TEXT(outcome)};
-	char	   *ended;
+	SpiArg		args[3] = {
+		SPI_ARG_UUID(&job->job_id),
+		SPI_ARG(INT8OID, Int64GetDatum(job->claim)),
+		SPI_ARG_TEXT(outcome)
+	};
+	char	   *state;
 
-	spi_run("SELECT sales_internal.settle_job($1, $2::jsonb)", false, 1, 2, args);
-	ended = spi_text(0, 1);
-	return ended != NULL && strcmp(ended, "done") == 0;
+	spi_run_kept("SELECT sales_internal.settle_job($1, $2, $3::jsonb)", false, 1, 3, args);
+	state = spi_text(0, 1);
+	if (state == NULL)
+		return JOB_LOST;
+	return strcmp(state, "done") == 0 ? JOB_DONE
+		: strcmp(state, "queued") == 0 ? JOB_AGAIN : JOB_FAILED;
+}
+
+char *
+job_outcome_of(const ErrorData *error)
+{
+	switch (error->sqlerrcode)
+	{
+		case JOB_ERRCODE_WAIT:
+			{
+				SpiArg		args[1] = {SPI_ARG_TEXT(error->detail ? error->detail : "{}")};
+
+				spi_run_kept("SELECT sales_internal.wait_outcome($1::jsonb)::text", false, 1, 1, args);
+				return spi_text(0, 1);
+			}
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+		case ERRCODE_T_R_DEADLOCK_DETECTED:
+		case ERRCODE_T_R_SERIALIZATION_FAILURE:
+			{
+				json_t	   *value = json_pack("{s:s, s:s, s:i}", "outcome", "wait",
+											  "error", error->message, "after", BUSY_WAIT_S);
+				char	   *text = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
+				char	   *copy = pstrdup(text ? text : "{\"outcome\": \"wait\", \"after\": 5}");
+
+				free(text);
+				json_decref(value);
+				return copy;
+			}
+		default:
+			return job_failure(job_error_text(error));
+	}
 }
 
 char *
@@ -165,9 +256,30 @@ job_failure(const char *message)
 }
 
 char *
-job_error_text(ErrorData *error)
+job_error_text(const ErrorData *error)
 {
 	return error->hint != NULL
 		? psprintf("%s (%s)", error->message, error->hint)
 		: pstrdup(error->message);
+}
+
+PG_FUNCTION_INFO_V1(sales_current_job);
+
+/* sales_internal.current_job() → (job_id, booked) */
+Datum
+sales_current_job(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Datum		values[2] = {0};
+	bool		nulls[2] = {true, true};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "current_job returns a row");
+	if (current_job != NULL)
+	{
+		values[0] = UUIDPGetDatum(&current_job->job_id);
+		values[1] = BoolGetDatum(current_job->booked);
+		nulls[0] = nulls[1] = false;
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

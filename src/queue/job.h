@@ -1,6 +1,8 @@
 #ifndef SALES_QUEUE_JOB_H
 #define SALES_QUEUE_JOB_H
 
+#include "nodes/pg_list.h"
+#include "utils/elog.h"
 #include "utils/uuid.h"
 
 typedef enum JobMode
@@ -16,6 +18,8 @@ typedef struct Job
 	pg_uuid_t	job_id;
 	bool		has_company;
 	pg_uuid_t	company_id;
+	int64		claim;			/* number of this claim of it */
+	bool		booked;			/* it comes at its turn with a service */
 	JobMode		mode;
 	char	   *kind;
 	char	   *args;			/* JSON text */
@@ -23,11 +27,30 @@ typedef struct Job
 	char	   *settle;
 } Job;
 
-/* Claims up to `wanted` jobs; SPI must be connected.  A List of Job. */
-extern List *job_claim(int wanted, MemoryContext memory);
+/* SQLSTATE of sales_internal.pace_call(): not now, the detail says when. */
+#define JOB_ERRCODE_WAIT MAKE_SQLSTATE('S', 'A', 'W', '0', '1')
+
+/*
+ * Claims up to `wanted` jobs, such that no company has more than `per_company`
+ * running (0: no limit); long ones only if asked.  SPI must be connected.  A
+ * List of Job.
+ */
+extern List *job_claim(int wanted, int per_company, bool with_long, MemoryContext memory);
 
 /* Reads the claim of one job again; null if it is no longer running. */
 extern Job *job_load(const pg_uuid_t *job_id, MemoryContext memory);
+
+/*
+ * Holds the claim until the transaction ends; false if it was lost or the job
+ * cancelled: then nothing may be written for it.
+ */
+extern bool job_hold(const Job *job);
+
+/* Makes the claim last that long from now at least. */
+extern void job_extend_lease(const Job *job, double seconds);
+
+/* Throws unless calls to the outside are switched on for the job's company. */
+extern void job_check_calls_allowed(const Job *job);
 
 /*
  * Calls the job's prepare function; SPI must be connected.  For JOB_HTTP the
@@ -44,13 +67,28 @@ extern char *job_secret(const Job *job, const char *request);
 /* Calls the settle function with the response; an outcome or a next request. */
 extern char *job_answer(const Job *job, const char *response);
 
-/* Ends the job as the outcome says; true if it is done. */
-extern bool job_settle(const Job *job, const char *outcome);
+/* How a claim ended. */
+typedef enum JobEnd
+{
+	JOB_DONE,
+	JOB_FAILED,
+	JOB_AGAIN,					/* queued: to be retried, or to wait for its turn */
+	JOB_LOST					/* cancelled meanwhile, or claimed again */
+} JobEnd;
+
+/* Ends the claim as the outcome says.  JOB_LOST: what was written for it must go. */
+extern JobEnd job_settle(const Job *job, const char *outcome);
+
+/*
+ * The outcome of an error: wait where the job only has to wait (for its turn, a
+ * lock, another transaction), else retry.  SPI must be connected.
+ */
+extern char *job_outcome_of(const ErrorData *error);
 
 /* {"outcome": "retry", "error": message} */
 extern char *job_failure(const char *message);
 
 /* Message and hint of the error being handled, for the job's record. */
-extern char *job_error_text(ErrorData *error);
+extern char *job_error_text(const ErrorData *error);
 
 #endif							/* SALES_QUEUE_JOB_H */

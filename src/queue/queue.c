@@ -28,15 +28,28 @@
 #define WAIT_POLL_MS 50
 
 static bool wake_at_commit = false;
+static bool allow_at_end = false;
 
 static void
 queue_xact_callback(XactEvent event, void *arg)
 {
+	if (allow_at_end && (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT))
+	{
+		allow_at_end = false;
+		slots_allow(MyDatabaseId);
+		slots_wake(MyDatabaseId);
+	}
 	if (event == XACT_EVENT_COMMIT && wake_at_commit)
 		slots_wake(MyDatabaseId);
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
 		wake_at_commit = false;
+}
+
+void
+queue_wake_at_end(void)
+{
+	allow_at_end = true;
 }
 
 void
@@ -108,9 +121,12 @@ run_to_outcome(const Job *job)
 
 	while (job->mode == JOB_HTTP && !job_is_outcome(json))
 	{
-		char	   *secret = job_secret(job, json);
-		char	   *response = http_perform(json, secret);
+		char	   *secret;
+		char	   *response;
 
+		job_check_calls_allowed(job);
+		secret = job_secret(job, json);
+		response = http_perform(json, secret);
 		cipher_wipe(secret);
 		if (response == NULL)
 			elog(ERROR, "the call was interrupted");
@@ -121,37 +137,38 @@ run_to_outcome(const Job *job)
 	return json;
 }
 
-/* The same in a subtransaction, so that an error is the job's alone. */
-static char *
-run_guarded(const Job *job)
+/*
+ * A job with its end in a subtransaction, so that an error is the job's alone.
+ * With an outcome it only ends so.  Null when it ended, else the error.
+ */
+static ErrorData *
+run_guarded(const Job *job, const char *outcome)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile outcome = NULL;
+	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(caller);
 	PG_TRY();
 	{
-		outcome = MemoryContextStrdup(caller, run_to_outcome(job));
+		if (job_settle(job, outcome ? outcome : run_to_outcome(job)) == JOB_LOST)
+			elog(ERROR, "job %s was lost while it ran", uuid_text(&job->job_id));
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		outcome = job_failure(job_error_text(error));
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
-	return outcome;
+	return error;
 }
 
 /* sales_internal.run_jobs(most integer) → integer */
@@ -164,7 +181,7 @@ sales_run_jobs(PG_FUNCTION_ARGS)
 	SPI_connect();
 	while (ran < most)
 	{
-		List	   *jobs = job_claim(Min(most - ran, 100), CurrentMemoryContext);
+		List	   *jobs = job_claim(Min(most - ran, 100), 0, true, CurrentMemoryContext);
 		ListCell   *cell;
 
 		if (jobs == NIL)
@@ -172,9 +189,12 @@ sales_run_jobs(PG_FUNCTION_ARGS)
 		foreach(cell, jobs)
 		{
 			Job		   *job = lfirst(cell);
+			ErrorData  *error;
 
 			CHECK_FOR_INTERRUPTS();
-			(void) job_settle(job, run_guarded(job));
+			error = run_guarded(job, NULL);
+			if (error != NULL)
+				(void) run_guarded(job, job_outcome_of(error));
 			ran++;
 		}
 	}

@@ -9,8 +9,9 @@
  * shared memory.  The launcher sleeps otherwise.
  *
  * DROP DATABASE, and what else needs a database without sessions, first stops
- * that database's worker (the utility hook below), so that the worker is never
- * in a DBA's way.
+ * that database's worker (the utility hook below), and so does DROP EXTENSION,
+ * so that the worker is never in a DBA's way.  COMMIT PREPARED wakes the worker,
+ * as jobs may have been queued in the transaction that was prepared.
  */
 #include "postgres.h"
 
@@ -27,6 +28,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "queue/queue.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/utility.h"
@@ -126,6 +128,8 @@ database_to_leave(Node *command)
 		case T_RenameStmt:
 			return ((RenameStmt *) command)->renameType == OBJECT_DATABASE
 				? ((RenameStmt *) command)->subname : NULL;
+		case T_AlterDatabaseStmt:
+			return ((AlterDatabaseStmt *) command)->dbname;
 		case T_CreatedbStmt:
 			{
 				ListCell   *cell;
@@ -144,6 +148,20 @@ database_to_leave(Node *command)
 	}
 }
 
+/* Does the command drop this very extension? */
+static bool
+drops_extension(Node *command)
+{
+	ListCell   *cell;
+
+	if (!IsA(command, DropStmt) || ((DropStmt *) command)->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach(cell, ((DropStmt *) command)->objects)
+		if (strcmp(strVal(lfirst(cell)), "sales_assistant") == 0)
+			return true;
+	return false;
+}
+
 static void
 launcher_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 						ProcessUtilityContext context, ParamListInfo params,
@@ -155,6 +173,13 @@ launcher_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOn
 	bool		had_worker = OidIsValid(database) && database != MyDatabaseId &&
 		slots_stop(database);
 
+
+	if (drops_extension(pstmt->utilityStmt))
+	{
+		/* It comes back at the transaction's end, and leaves if the extension is gone. */
+		queue_wake_at_end();
+		(void) slots_stop(MyDatabaseId);
+	}
 	PG_TRY();
 	{
 		if (prev_ProcessUtility_hook)
@@ -170,11 +195,16 @@ launcher_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOn
 		if (OidIsValid(database) && database != MyDatabaseId)
 		{
 			slots_allow(database);
-			if (had_worker && nodeTag(pstmt->utilityStmt) != T_DropdbStmt)
+			if (get_database_name(database) == NULL)
+				slots_forget(database);
+			else if (had_worker)
 				slots_wake(database);
 		}
 	}
 	PG_END_TRY();
+	if (IsA(pstmt->utilityStmt, TransactionStmt) &&
+		((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED)
+		slots_wake(MyDatabaseId);
 }
 
 void

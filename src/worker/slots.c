@@ -85,10 +85,14 @@ slot_of(Oid database, bool make)
 
 	for (int i = 0; i < SLOTS; i++)
 	{
-		if (table->slots[i].database == database)
-			return &table->slots[i];
-		if (empty == NULL && !OidIsValid(table->slots[i].database))
-			empty = &table->slots[i];
+		WorkerSlot *slot = &table->slots[i];
+
+		if (slot->database == database)
+			return slot;
+		/* One without a worker and without a wish is as good as free. */
+		if (!OidIsValid(slot->database) ||
+			(empty == NULL && slot->pid == 0 && !slot->wanted && !slot->stopped))
+			empty = slot;
 	}
 	if (!make || empty == NULL)
 		return NULL;
@@ -171,6 +175,20 @@ slots_stop(Oid database)
 }
 
 void
+slots_forget(Oid database)
+{
+	WorkerSlot *slot;
+
+	if (table == NULL)
+		return;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	slot = slot_of(database, false);
+	if (slot != NULL && slot->pid == 0)
+		memset(slot, 0, sizeof(WorkerSlot));
+	LWLockRelease(table->lock);
+}
+
+void
 slots_allow(Oid database)
 {
 	WorkerSlot *slot;
@@ -182,6 +200,21 @@ slots_allow(Oid database)
 	if (slot != NULL)
 		slot->stopped = false;
 	LWLockRelease(table->lock);
+}
+
+bool
+slots_has_worker(Oid database)
+{
+	WorkerSlot *slot;
+	bool		has = false;
+
+	if (table == NULL)
+		return false;
+	LWLockAcquire(table->lock, LW_SHARED);
+	slot = slot_of(database, false);
+	has = slot != NULL && slot->pid != 0;
+	LWLockRelease(table->lock);
+	return has;
 }
 
 void
@@ -221,6 +254,13 @@ slots_detach(int code, Datum arg)
 		mine->pid = 0;
 		mine->latch = NULL;
 		mine->calls_open = 0;
+		/* Ended by an error or by pg_terminate_backend(): there will be another. */
+		if (code != 0 && !mine->stopped)
+		{
+			mine->wanted = true;
+			if (table->launcher != NULL)
+				SetLatch(table->launcher);
+		}
 	}
 	mine = NULL;
 	LWLockRelease(table->lock);
@@ -279,14 +319,14 @@ slots_report(WorkerPhase phase, int calls_open)
 }
 
 void
-slots_count(bool done, const char *error)
+slots_count(bool done, bool failed, const char *error)
 {
 	if (mine == NULL)
 		return;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	if (done)
 		mine->jobs_done++;
-	else
+	else if (failed)
 		mine->jobs_failed++;
 	if (error != NULL)
 		strlcpy(mine->last_error, error, sizeof(mine->last_error));

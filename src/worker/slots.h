@@ -38,6 +38,11 @@ extern bool slots_want(Oid database, const char *name);
 /* Stops a database's worker and waits for its end (5 s at most); was there one? */
 extern bool slots_stop(Oid database);
 
+/* The database is gone, or has no extension: its slot is free. */
+extern void slots_forget(Oid database);
+
+extern bool slots_has_worker(Oid database);
+
 /* Lets a database have a worker again. */
 extern void slots_allow(Oid database);
 
@@ -49,7 +54,7 @@ extern int	slots_wanted(Oid *databases, int most);
 extern bool slots_attach(void);
 extern bool slots_must_stop(void);
 extern void slots_report(WorkerPhase phase, int calls_open);
-extern void slots_count(bool done, const char *error);
+extern void slots_count(bool done, bool failed, const char *error);
 
 extern void slots_init(void);
 

@@ -6,6 +6,5 @@ extern bool worker_launch(Oid database);
 
 extern void worker_init(void);
 extern PGDLLEXPORT void sales_worker_main(Datum arg);
-extern PGDLLEXPORT void sales_long_job_main(Datum arg);
 
 #endif							/* SALES_WORKER_WORKER_H */

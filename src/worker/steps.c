@@ -1,0 +1,100 @@
+/*
+ * steps.c
+ *		What the background processes share: how they connect, and transactions
+ *		around a step that turn errors into values.
+ *
+ * An error never ends a worker's loop.  It is caught here, once, at the edge of
+ * the transaction or subtransaction that it undoes.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "core/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "queue/job.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "worker/steps.h"
+
+MemoryContext worker_memory = NULL;
+
+char *
+worker_in_transaction(WorkerStep step, void *arg)
+{
+	char	   *volatile problem = NULL;
+
+	PG_TRY();
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		SPI_connect();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		step(arg);
+		PopActiveSnapshot();
+		SPI_finish();
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(worker_memory);
+		error = CopyErrorData();
+		EmitErrorReport();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		problem = job_error_text(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(worker_memory);
+	return problem;
+}
+
+ErrorData *
+worker_in_subtransaction(WorkerStep step, void *arg)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext caller = CurrentMemoryContext;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		/* A step sees what the steps before it wrote. */
+		PushActiveSnapshot(GetTransactionSnapshot());
+		step(arg);
+		PopActiveSnapshot();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(worker_memory);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+void
+worker_connect(Oid database, const char *name)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	pgstat_report_appname(name);
+	worker_memory = AllocSetContextCreate(TopMemoryContext, "sales_assistant worker",
+										  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(worker_memory);
+}

@@ -1,0 +1,29 @@
+#ifndef SALES_WORKER_STEPS_H
+#define SALES_WORKER_STEPS_H
+
+#include "utils/palloc.h"
+
+typedef void (*WorkerStep) (void *arg);
+
+/* Memory of one turn of the loop, reset after it; texts of errors come in it. */
+extern MemoryContext worker_memory;
+
+/*
+ * Runs a step in a transaction of its own with SPI connected.  An error rolls
+ * it back, is logged, and comes back as text; null when all is well.
+ */
+extern char *worker_in_transaction(WorkerStep step, void *arg);
+
+/*
+ * Runs a step in a subtransaction.  An error rolls it back and comes back;
+ * null when all is well.
+ */
+extern ErrorData *worker_in_subtransaction(WorkerStep step, void *arg);
+
+/*
+ * First thing of a background process of this database: signals, connection,
+ * memory.  `name` is what pg_stat_activity shows.
+ */
+extern void worker_connect(Oid database, const char *name);
+
+#endif							/* SALES_WORKER_STEPS_H */

@@ -1,0 +1,450 @@
+/*
+ * turns.c
+ *		Jobs that call the outside, turn by turn.
+ *
+ * A turn is one function of the job: prepare, or settle with what came back.  It
+ * answers with the job's outcome or with a (next) request.  Turns run in
+ * subtransactions of one transaction, so that many share a commit and the error
+ * of one is its own.  There are at most 60: more subtransactions than a backend
+ * has room for in shared memory would slow down every other session's snapshots.
+ *
+ * A turn first makes sure that the claim is still good; an answer that comes
+ * after a cancel_job(), or after the lease was given to another, writes nothing.
+ * A request goes out only when the transaction that prepared it is committed,
+ * and the lease covers the time that it may take.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "core/spi.h"
+#include "fmgr.h"
+#include "queue/job.h"
+#include "secrets/cipher.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "worker/calls.h"
+#include "worker/slots.h"
+#include "worker/steps.h"
+#include "worker/turns.h"
+
+#define LEASE_MARGIN_S 120.0	/* to settle in, beyond the longest time of a call */
+
+/* A call with the job that it is for; malloc'd, as the call is. */
+typedef struct OpenCall
+{
+	Job			job;
+	HttpCall   *http;
+	CURLcode	result;
+	struct OpenCall *next;		/* in prepared or finished */
+	struct OpenCall *left;		/* in all */
+	struct OpenCall *right;
+} OpenCall;
+
+static OpenCall *all = NULL;
+static int	open_calls = 0;
+static OpenCall *prepared = NULL;	/* to start once their claim is committed */
+static OpenCall *finished = NULL;	/* to be settled, first come first */
+static OpenCall **finished_end = &finished;
+
+/* What the calls of one transaction tell about their services. */
+typedef struct CallNote
+{
+	const char *service;
+	const char *api_key_id;
+	bool		ok;
+	double		retry_after;	/* seconds, 0 if not said */
+	char	   *error;
+} CallNote;
+
+static CallNote notes[TURNS_PER_TRANSACTION];
+static int	nnotes = 0;
+static bool any_trouble = true; /* may a service have failures on record? */
+
+/* --- open calls --- */
+
+static char *
+malloc_text(const char *text)
+{
+	char	   *copy = text != NULL ? strdup(text) : NULL;
+
+	if (text != NULL && copy == NULL)
+		elog(ERROR, "out of memory");
+	return copy;
+}
+
+static void
+open_call_free(OpenCall *open)
+{
+	if (open->left != NULL)
+		open->left->right = open->right;
+	else
+		all = open->right;
+	if (open->right != NULL)
+		open->right->left = open->left;
+	open_calls--;
+	http_call_free(open->http);
+	free(open->job.kind);
+	free(open->job.args);
+	free(open->job.prepare);
+	free(open->job.settle);
+	free(open);
+}
+
+static OpenCall *
+open_call_new(const Job *job, HttpCall *http)
+{
+	OpenCall   *open = calloc(1, sizeof(OpenCall));
+
+	if (open == NULL)
+	{
+		http_call_free(http);
+		elog(ERROR, "out of memory");
+	}
+	open->job = *job;
+	open->job.kind = open->job.args = open->job.prepare = open->job.settle = NULL;
+	open->http = http;
+	http->owner = open;
+	open->right = all;
+	if (all != NULL)
+		all->left = open;
+	all = open;
+	open_calls++;
+	open->job.kind = malloc_text(job->kind);
+	open->job.args = malloc_text(job->args);
+	open->job.prepare = malloc_text(job->prepare);
+	open->job.settle = malloc_text(job->settle);
+	return open;
+}
+
+/* Makes the call of a request, to be started by worker_start_calls(). */
+static void
+make_call(const Job *job, const char *request, const char *secret)
+{
+	const char *problem;
+	HttpCall   *http = http_call_new(request, secret, &problem);
+	OpenCall   *open;
+
+	if (http == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", problem)));
+	open = open_call_new(job, http);
+	open->next = prepared;
+	prepared = open;
+}
+
+void
+worker_start_calls(bool committed)
+{
+	while (prepared != NULL)
+	{
+		OpenCall   *open = prepared;
+
+		prepared = open->next;
+		open->next = NULL;
+		if (committed)
+			calls_start(open->http);
+		else
+			open_call_free(open);
+	}
+}
+
+int
+worker_open_calls(void)
+{
+	return open_calls;
+}
+
+bool
+worker_has_finished_calls(void)
+{
+	return finished != NULL;
+}
+
+/* --- a turn --- */
+
+typedef struct Turn
+{
+	const Job  *job;
+	const char *response;		/* null on the first turn */
+	const char *outcome;		/* set: no function is called, the job ends so */
+	JobEnd		end;
+	bool		lost;			/* the claim is no longer good: nothing was written */
+	bool		called;			/* a request was made instead of an end */
+} Turn;
+
+static void
+end_turn(Turn *turn, const char *outcome)
+{
+	turn->end = job_settle(turn->job, outcome);
+	turn->lost = turn->end == JOB_LOST;
+	if (turn->lost)
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("the job was cancelled")));
+}
+
+static void
+step_turn(void *arg)
+{
+	Turn	   *turn = arg;
+	const Job  *job = turn->job;
+	char	   *json;
+	char	   *secret;
+
+	if (turn->outcome != NULL)
+	{
+		end_turn(turn, turn->outcome);
+		return;
+	}
+	if (turn->response != NULL && !job_hold(job))
+	{
+		turn->lost = true;
+		return;
+	}
+	json = turn->response == NULL ? job_prepare(job) : job_answer(job, turn->response);
+	if (job_is_outcome(json))
+	{
+		end_turn(turn, json);
+		return;
+	}
+	job_check_calls_allowed(job);
+	job_extend_lease(job, http_timeout_ms(json) / 1000.0 + LEASE_MARGIN_S);
+	secret = job_secret(job, json);
+	PG_TRY();
+	{
+		make_call(job, json, secret);
+	}
+	PG_FINALLY();
+	{
+		cipher_wipe(secret);
+	}
+	PG_END_TRY();
+	turn->called = true;
+}
+
+static void
+step_outcome_of(void *arg)
+{
+	void	  **parts = arg;
+
+	parts[1] = MemoryContextStrdup(worker_memory, job_outcome_of(parts[0]));
+}
+
+/* Drops what a turn prepared before it failed. */
+static void
+drop_prepared(OpenCall *before)
+{
+	while (prepared != before)
+	{
+		OpenCall   *open = prepared;
+
+		prepared = open->next;
+		open_call_free(open);
+	}
+}
+
+/*
+ * Takes one turn, whatever comes of it.  Throws only where even the failure
+ * cannot be noted: then the transaction is undone.
+ */
+static void
+take_turn(const Job *job, const char *response)
+{
+	Turn		turn = {.job = job,.response = response};
+	OpenCall   *before = prepared;
+	ErrorData  *error = worker_in_subtransaction(step_turn, &turn);
+	const char *problem = NULL;
+
+	if (error != NULL)
+	{
+		void	   *parts[2] = {error, NULL};
+
+		drop_prepared(before);
+		if (turn.lost)
+			return;
+		turn.called = false;
+		if (worker_in_subtransaction(step_outcome_of, parts) != NULL)
+			parts[1] = job_failure("the job failed, and so did taking note of why");
+		turn.outcome = parts[1];
+		if (error->sqlerrcode != JOB_ERRCODE_WAIT)
+			problem = job_error_text(error);
+		error = worker_in_subtransaction(step_turn, &turn);
+		if (error != NULL && !turn.lost)
+			ReThrowError(error);
+	}
+	if (!turn.called && !turn.lost)
+		slots_count(turn.end == JOB_DONE, turn.end == JOB_FAILED, problem);
+}
+
+void
+worker_first_turn(const Job *job)
+{
+	take_turn(job, NULL);
+}
+
+/* --- answers --- */
+
+static void
+call_done(HttpCall *call, CURLcode result)
+{
+	OpenCall   *open = call->owner;
+
+	open->result = result;
+	open->next = NULL;
+	*finished_end = open;
+	finished_end = &open->next;
+}
+
+void
+worker_wait(long timeout_ms)
+{
+	calls_wait(timeout_ms, call_done);
+}
+
+/* Tells the services' pace how its calls went. */
+static void
+step_note_calls(void *arg)
+{
+	Datum		columns[5][TURNS_PER_TRANSACTION];
+	SpiArg		args[5];
+	Oid			types[5] = {TEXTOID, TEXTOID, BOOLOID, FLOAT8OID, TEXTOID};
+
+	for (int i = 0; i < nnotes; i++)
+	{
+		columns[0][i] = CStringGetTextDatum(notes[i].service);
+		columns[1][i] = CStringGetTextDatum(notes[i].api_key_id);
+		columns[2][i] = BoolGetDatum(notes[i].ok);
+		columns[3][i] = Float8GetDatum(notes[i].retry_after);
+		columns[4][i] = CStringGetTextDatum(notes[i].error ? notes[i].error : "");
+	}
+	for (int c = 0; c < 5; c++)
+	{
+		int			length = types[c] == TEXTOID ? -1 : types[c] == BOOLOID ? 1 : 8;
+		char		align = types[c] == TEXTOID ? TYPALIGN_INT : types[c] == BOOLOID ? TYPALIGN_CHAR
+			: TYPALIGN_DOUBLE;
+		Oid			array = types[c] == TEXTOID ? TEXTARRAYOID : types[c] == BOOLOID ? BOOLARRAYOID
+			: FLOAT8ARRAYOID;
+
+		args[c] = SPI_ARG(array, PointerGetDatum(construct_array(columns[c], nnotes, types[c], length,
+																 length != -1, align)));
+	}
+	spi_run_kept("SELECT sales_internal.note_calls($1, $2, $3, $4, $5)", false, 1, 5, args);
+	any_trouble = strcmp(spi_text(0, 1), "t") == 0;
+}
+
+static void
+note_call(const OpenCall *open)
+{
+	const char *error;
+	CallNote   *note;
+	double		after;
+	bool		ok = http_call_is_healthy(open->http, open->result, &after, &error);
+
+	if (open->http->provider[0] == '\0' || open->http->blocked || nnotes == TURNS_PER_TRANSACTION)
+		return;
+	if (!ok)
+		any_trouble = true;
+	note = &notes[nnotes++];
+	note->service = open->http->provider;
+	note->api_key_id = open->http->api_key_id;
+	note->ok = ok;
+	note->retry_after = after;
+	note->error = ok ? NULL : pstrdup(error);
+}
+
+static void
+settle_call(OpenCall *open)
+{
+	char	   *response = http_call_response(open->http, open->result);
+	char	   *copy = pstrdup(response != NULL ? response
+							   : "{\"status\": 0, \"blocked\": false, \"error\": \"out of memory\"}");
+
+	free(response);
+	note_call(open);
+	take_turn(&open->job, copy);
+}
+
+typedef struct Batch
+{
+	OpenCall   *calls[TURNS_PER_TRANSACTION];
+	int			n;
+} Batch;
+
+static void
+step_settle(void *arg)
+{
+	Batch	   *batch = arg;
+
+	nnotes = 0;
+	for (int i = 0; i < batch->n; i++)
+		settle_call(batch->calls[i]);
+	if (nnotes > 0 && any_trouble)
+		(void) worker_in_subtransaction(step_note_calls, NULL);
+}
+
+static void
+step_give_up(void *arg)
+{
+	void	  **parts = arg;
+
+	(void) job_settle(parts[0], job_failure(parts[1]));
+}
+
+/* A turn that undid the whole transaction is taken alone; then it is the job's fault. */
+static void
+settle_alone(OpenCall *open)
+{
+	Batch		batch = {.calls = {open},.n = 1};
+	char	   *problem = worker_in_transaction(step_settle, &batch);
+
+	worker_start_calls(problem == NULL);
+	if (problem != NULL)
+	{
+		void	   *parts[2] = {&open->job, problem};
+
+		(void) worker_in_transaction(step_give_up, parts);
+		slots_count(false, true, problem);
+	}
+}
+
+bool
+worker_settle_calls(void)
+{
+	Batch		batch = {.n = 0};
+	char	   *problem;
+
+	while (finished != NULL && batch.n < TURNS_PER_TRANSACTION)
+	{
+		batch.calls[batch.n++] = finished;
+		finished = finished->next;
+	}
+	if (finished == NULL)
+		finished_end = &finished;
+	if (batch.n == 0)
+		return false;
+	problem = worker_in_transaction(step_settle, &batch);
+	worker_start_calls(problem == NULL);
+	for (int i = 0; i < batch.n; i++)
+	{
+		if (problem != NULL)
+			settle_alone(batch.calls[i]);
+		open_call_free(batch.calls[i]);
+	}
+	return finished != NULL;
+}
+
+PG_FUNCTION_INFO_V1(sales_open_calls);
+
+/* sales_internal.open_calls(service text, api_key_id uuid) → integer */
+Datum
+sales_open_calls(PG_FUNCTION_ARGS)
+{
+	char	   *service = PG_ARGISNULL(0) ? pstrdup("") : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *key = PG_ARGISNULL(1) ? NULL
+		: DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(1)));
+	int			n = 0;
+
+	for (OpenCall *open = all; open != NULL; open = open->right)
+		if (key != NULL ? strcmp(open->http->api_key_id, key) == 0
+			: strcmp(open->http->provider, service) == 0)
+			n++;
+	PG_RETURN_INT32(n);
+}

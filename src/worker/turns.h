@@ -1,0 +1,30 @@
+#ifndef SALES_WORKER_TURNS_H
+#define SALES_WORKER_TURNS_H
+
+#include "queue/job.h"
+
+/* Jobs that one transaction claims or settles; each is a subtransaction. */
+#define TURNS_PER_TRANSACTION 60
+
+/* Takes the first turn of a claimed HTTP job, in the current transaction. */
+extern void worker_first_turn(const Job *job);
+
+/*
+ * After the transaction of worker_first_turn(): starts the calls that it
+ * prepared, or drops them where it was undone.
+ */
+extern void worker_start_calls(bool committed);
+
+/* Settles calls that have ended, some at a time; true if any are left. */
+extern bool worker_settle_calls(void);
+
+/* Is anything to be settled? */
+extern bool worker_has_finished_calls(void);
+
+/* Calls open, or about to be. */
+extern int	worker_open_calls(void);
+
+/* Waits as calls_wait() does and collects the calls that end. */
+extern void worker_wait(long timeout_ms);
+
+#endif							/* SALES_WORKER_TURNS_H */
