@@ -25,6 +25,21 @@ $$;
 COMMENT ON FUNCTION sales_internal.company_currency(uuid) IS 'The setting billing.currency of a company, else EUR';
 REVOKE ALL ON FUNCTION sales_internal.company_currency(uuid) FROM PUBLIC;
 
+-- Weeks of the views begin as the company likes; those of success_metrics are ISO weeks.
+CREATE OR REPLACE FUNCTION sales_internal.calendar_of(company uuid)
+RETURNS TABLE (company_id uuid, timezone text, week_begins integer)
+LANGUAGE sql STABLE ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.company_id, c.timezone::text,
+           CASE lower(btrim(sales_internal.setting_of(c.company_id, 'bi.week_start')))
+               WHEN 'saturday' THEN 6 WHEN 'sunday' THEN 7 ELSE 1 END
+    FROM sales.companies c WHERE c.company_id = company
+$$;
+COMMENT ON FUNCTION sales_internal.calendar_of(uuid) IS
+    'Timezone of a company and the day on which its weeks begin (1 Monday, 6 Saturday, 7 Sunday)';
+REVOKE ALL ON FUNCTION sales_internal.calendar_of(uuid) FROM PUBLIC;
+
 -- The sector of a company is the industry of most of its prospects; settled once a day.
 CREATE OR REPLACE FUNCTION sales_internal.refresh_sector(company uuid, eager boolean) RETURNS void
 LANGUAGE sql
@@ -41,41 +56,86 @@ $$;
 COMMENT ON FUNCTION sales_internal.refresh_sector(uuid, boolean) IS 'Settles the sector of a company, once a day, or (eager) as soon as there is one';
 REVOKE ALL ON FUNCTION sales_internal.refresh_sector(uuid, boolean) FROM PUBLIC;
 
--- Companies enter a sector's mean by fives, in the order in which they joined,
--- every company weighs the same, and what is published once never changes.  So
--- two published figures differ by at least five companies at once, and nothing
--- that a single company does can be seen.
-CREATE OR REPLACE FUNCTION sales_internal.publish_benchmarks() RETURNS bigint
+-- A mean of a sector must tell nothing of one company, also to who compares two
+-- means.  So companies enter by fives and keep their place in the quarter for
+-- good (sector_members), every company weighs the same, and what is published
+-- once never changes.  Two means of one quarter then differ by five companies
+-- at once, or by a week of the same ones.  Where a member ended or left no
+-- metrics, the means that held it stay as they were and are not computed again.
+CREATE OR REPLACE FUNCTION sales_internal.publish_benchmarks(only_company uuid DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     published bigint;
     today date := (sales_internal.now() AT TIME ZONE 'UTC')::date;
+    this_week date := date_trunc('week', today::timestamp)::date;
+    only_sector uuid;
+    quarters date[];
 BEGIN
+    -- One at a time; who comes second has nothing to add.
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('sales_assistant benchmarks', 0)) THEN
+        RETURN 0;
+    END IF;
+    IF only_company IS NOT NULL THEN
+        SELECT s.sector_id INTO only_sector FROM sales_internal.metric_state s WHERE s.company_id = only_company;
+        IF only_sector IS NULL THEN
+            RETURN 0;
+        END IF;
+        -- Quarters in which this company may bring something new.
+        SELECT array_agg(m.period_start) INTO quarters
+        FROM sales.success_metrics m
+        WHERE m.company_id = only_company AND m.period_end - m.period_start > 80 AND m.period_start <= today
+          AND m.prospects_contacted > 0
+          AND (m.period_end >= this_week
+               OR NOT EXISTS (SELECT FROM sales_internal.sector_members x
+                              WHERE x.quarter_start = m.period_start AND x.member = only_company));
+    END IF;
+
+    WITH eligible AS (
+        SELECT s.sector_id, m.period_start, m.company_id,
+               row_number() OVER w AS place, count(*) OVER (PARTITION BY s.sector_id, m.period_start) AS known
+        FROM sales_internal.metric_state s
+        JOIN sales.success_metrics m USING (company_id)
+        JOIN sales.companies c USING (company_id)
+        WHERE (s.sector_id = only_sector OR (only_company IS NULL AND s.sector_id IS NOT NULL))
+          AND m.period_end - m.period_start > 80 AND m.period_start <= today AND m.prospects_contacted > 0
+          AND (m.period_start = ANY (quarters) OR only_company IS NULL)
+          AND NOT EXISTS (SELECT FROM sales_internal.sector_members x
+                          WHERE x.quarter_start = m.period_start AND x.member = m.company_id)
+        WINDOW w AS (PARTITION BY s.sector_id, m.period_start ORDER BY c.created_at, c.company_id)
+    )
+    INSERT INTO sales_internal.sector_members (quarter_start, member, sector_id, place)
+    SELECT e.period_start, e.company_id, e.sector_id, e.place + coalesce(
+               (SELECT max(x.place) FROM sales_internal.sector_members x
+                WHERE x.sector_id = e.sector_id AND x.quarter_start = e.period_start), 0)
+    FROM eligible e WHERE e.place <= e.known - e.known % 5;
+
     INSERT INTO sales_internal.sector_benchmarks
         (sector_id, quarter_start, edition, companies, response_rate, conversion_rate, sales_cycle_days)
-    SELECT sector_id, period_start, least(period_end, date_trunc('week', today::timestamp)::date), count(*),
-           round(avg(response_rate_percent)), round(avg(conversion_rate_percent)),
-           CASE WHEN count(sales_cycle_days) >= 5 THEN round(avg(sales_cycle_days)) END
-    FROM (SELECT s.sector_id, m.*,
-                 row_number() OVER (PARTITION BY s.sector_id, m.period_start ORDER BY c.created_at, c.company_id) AS place,
-                 count(*) OVER (PARTITION BY s.sector_id, m.period_start) AS known
-          FROM sales.success_metrics m
-          JOIN sales_internal.metric_state s USING (company_id)
-          JOIN sales.companies c USING (company_id)
-          WHERE s.sector_id IS NOT NULL AND m.period_end - m.period_start > 80
-            AND m.period_start <= today AND m.prospects_contacted > 0) AS x
-    WHERE place <= known - known % 5
-    GROUP BY sector_id, period_start, period_end
+    SELECT x.sector_id, x.quarter_start, least(x.last_day, this_week), x.places,
+           round(avg(m.response_rate_percent)), round(avg(m.conversion_rate_percent)),
+           CASE WHEN count(m.sales_cycle_days) = x.places THEN round(avg(m.sales_cycle_days)) END
+    FROM (SELECT g.sector_id, g.quarter_start, (g.quarter_start + interval '3 months')::date - 1 AS last_day, max(g.place) AS places
+          FROM sales_internal.sector_members g
+          WHERE (g.sector_id = only_sector AND g.quarter_start = ANY (quarters)) OR only_company IS NULL
+          GROUP BY g.sector_id, g.quarter_start) AS x
+    JOIN sales_internal.sector_members g USING (sector_id, quarter_start)
+    JOIN sales.success_metrics m ON m.company_id = g.member AND m.period_start = x.quarter_start AND m.period_end = x.last_day
+    WHERE m.prospects_contacted > 0
+      AND NOT EXISTS (SELECT FROM sales_internal.sector_benchmarks b
+                      WHERE b.sector_id = x.sector_id AND b.quarter_start = x.quarter_start
+                        AND b.edition = least(x.last_day, this_week) AND b.companies = x.places)
+    GROUP BY x.sector_id, x.quarter_start, x.last_day, x.places
+    HAVING count(*) = x.places
     ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS published = ROW_COUNT;
     RETURN published;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.publish_benchmarks() IS
-    'Publishes the means of sectors that have five companies more, or a new week of an open quarter';
-REVOKE ALL ON FUNCTION sales_internal.publish_benchmarks() FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.publish_benchmarks(uuid) IS
+    'Publishes the means of sectors that have five companies more, or a new week of an open quarter; given a company, of its sector alone';
+REVOKE ALL ON FUNCTION sales_internal.publish_benchmarks(uuid) FROM PUBLIC;
 
 
 CREATE OR REPLACE FUNCTION sales_bi.read_daily_activity()
@@ -83,11 +143,12 @@ RETURNS TABLE (date date, week_start date, prospects_added integer, prospects_co
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT a.date, date_trunc('week', a.date::timestamp)::date, a.prospects_added, coalesce(m.prospects_contacted, 0),
+    SELECT a.date, date_trunc('week', (a.date + 8 - c.week_begins)::timestamp)::date - (8 - c.week_begins), a.prospects_added, coalesce(m.prospects_contacted, 0),
            a.messages_sent, coalesce(m.answered, 0), a.responses_received, a.meetings_scheduled, a.deals_closed,
            coalesce(m.deals_lost, 0), a.revenue_generated, a.response_rate, a.conversion_rate,
            sales_internal.freshness(a.company_id)
-    FROM sales.analytics a LEFT JOIN sales_internal.metric_days m ON m.company_id = a.company_id AND m.day = a.date
+    FROM sales.analytics a JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
+    LEFT JOIN sales_internal.metric_days m ON m.company_id = a.company_id AND m.day = a.date
     WHERE a.company_id = sales.current_company_id() AND sales.has_permission('analytics', 'read')
 $$;
 COMMENT ON FUNCTION sales_bi.read_daily_activity() IS 'Rows of the view sales_bi.daily_activity';
@@ -99,7 +160,7 @@ CREATE OR REPLACE VIEW sales_bi.daily_activity WITH (security_invoker = true) AS
 GRANT SELECT ON sales_bi.daily_activity TO sales_bi, sales_app;
 COMMENT ON VIEW sales_bi.daily_activity IS 'Activity of each day in the company''s timezone';
 COMMENT ON COLUMN sales_bi.daily_activity.date IS 'Day in the company''s timezone';
-COMMENT ON COLUMN sales_bi.daily_activity.week_start IS 'Monday of the day''s ISO week';
+COMMENT ON COLUMN sales_bi.daily_activity.week_start IS 'First day of the week; weeks begin as the setting bi.week_start says';
 COMMENT ON COLUMN sales_bi.daily_activity.prospects_added IS 'Prospects made that day';
 COMMENT ON COLUMN sales_bi.daily_activity.prospects_contacted IS 'Distinct prospects contacted that day; does not add up over days';
 COMMENT ON COLUMN sales_bi.daily_activity.messages_sent IS 'Messages sent';
@@ -179,7 +240,7 @@ AS $$
         LEFT JOIN sales_internal.open_chances(company) c ON c.prospect_id = p.prospect_id
         WHERE p.company_id = company AND p.deleted_at IS NULL
     )
-    SELECT (sales_internal.now() AT TIME ZONE c.timezone)::date, s.stage::text, s.place::integer,
+    SELECT sales_internal.local_day(sales_internal.now(), c.timezone), s.stage::text, s.place::integer,
            count(p.prospect_id), coalesce(sum(p.amount), 0), coalesce(round(sum(p.amount * p.chance), 2), 0),
            round((percentile_cont(0.5) WITHIN GROUP (
                ORDER BY extract(epoch FROM sales_internal.now() - p.stage_entered_at)::float8 / 3600))::numeric, 1),
@@ -226,10 +287,10 @@ AS $$
     SELECT week, stage::text, next_stage::text, count(*), sum(count(*)) OVER (PARTITION BY week, stage)::bigint,
            round(100.0 * count(*) / sum(count(*)) OVER (PARTITION BY week, stage), 2),
            round((percentile_cont(0.5) WITHIN GROUP (ORDER BY hours))::numeric, 1), interval '0'
-    FROM (SELECT date_trunc('week', f.stage_entered_at AT TIME ZONE c.timezone)::date AS week, f.stage,
+    FROM (SELECT sales_internal.local_week(f.stage_entered_at, c.timezone, c.week_begins) AS week, f.stage,
                  lead(f.stage) OVER w AS next_stage,
                  extract(epoch FROM lead(f.stage_entered_at) OVER w - f.stage_entered_at)::float8 / 3600 AS hours
-          FROM sales.conversion_funnel f JOIN sales.companies c USING (company_id)
+          FROM sales.conversion_funnel f JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
           WHERE f.company_id = sales.current_company_id() AND isfinite(f.stage_entered_at) AND sales.has_permission('conversion_funnel', 'read')
           WINDOW w AS (PARTITION BY f.prospect_id ORDER BY f.stage_entered_at, f.funnel_id)) AS x
     GROUP BY week, stage, next_stage
@@ -242,7 +303,7 @@ CREATE OR REPLACE VIEW sales_bi.funnel_flow WITH (security_invoker = true) AS
     FROM sales_bi.read_funnel_flow();
 GRANT SELECT ON sales_bi.funnel_flow TO sales_bi, sales_app;
 COMMENT ON VIEW sales_bi.funnel_flow IS 'Moves from stage to stage, by the week in which the first stage was entered';
-COMMENT ON COLUMN sales_bi.funnel_flow.week_start IS 'Monday of the week in which the first of the two stages was entered';
+COMMENT ON COLUMN sales_bi.funnel_flow.week_start IS 'First day of the week in which the first of the two stages was entered';
 COMMENT ON COLUMN sales_bi.funnel_flow.from_stage IS 'Stage entered';
 COMMENT ON COLUMN sales_bi.funnel_flow.to_stage IS 'Next stage; null: still there';
 COMMENT ON COLUMN sales_bi.funnel_flow.moves IS 'Entries that went on to the next stage';
@@ -320,13 +381,13 @@ RETURNS TABLE (week_start date, channel text, outbound bigint, messages_sent big
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT date_trunc('week', i.interaction_date AT TIME ZONE c.timezone)::date, i.channel::text,
+    SELECT sales_internal.local_week(i.interaction_date, c.timezone, c.week_begins), i.channel::text,
            count(*) FILTER (WHERE i.type <> 'received'), count(*) FILTER (WHERE i.type = 'sent'), count(*) FILTER (WHERE i.type = 'sent' AND i.response_received),
            count(*) FILTER (WHERE i.type = 'received' OR i.response_received),
            count(*) FILTER (WHERE i.response_sentiment = 'positive'),
            count(DISTINCT i.prospect_id) FILTER (WHERE i.type <> 'received'),
            CASE WHEN count(*) FILTER (WHERE i.type = 'sent') > 0 THEN round(100.0 * count(*) FILTER (WHERE i.type = 'sent' AND i.response_received) / count(*) FILTER (WHERE i.type = 'sent'), 2) ELSE 0 END, interval '0'
-    FROM sales.interactions i JOIN sales.companies c USING (company_id)
+    FROM sales.interactions i JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
     WHERE i.company_id = sales.current_company_id() AND isfinite(i.interaction_date) AND sales.has_permission('interactions', 'read')
     GROUP BY 1, 2
 $$;
@@ -338,7 +399,7 @@ CREATE OR REPLACE VIEW sales_bi.channel_performance WITH (security_invoker = tru
     FROM sales_bi.read_channel_performance();
 GRANT SELECT ON sales_bi.channel_performance TO sales_bi, sales_app;
 COMMENT ON VIEW sales_bi.channel_performance IS 'What each channel brought, by week';
-COMMENT ON COLUMN sales_bi.channel_performance.week_start IS 'Monday of the week';
+COMMENT ON COLUMN sales_bi.channel_performance.week_start IS 'First day of the week';
 COMMENT ON COLUMN sales_bi.channel_performance.channel IS 'email, linkedin, phone, meeting or other';
 COMMENT ON COLUMN sales_bi.channel_performance.outbound IS 'Messages, calls and meetings';
 COMMENT ON COLUMN sales_bi.channel_performance.messages_sent IS 'Messages sent';
@@ -354,12 +415,12 @@ RETURNS TABLE (week_start date, template_id uuid, template text, channel text, l
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT date_trunc('week', i.interaction_date AT TIME ZONE c.timezone)::date, t.template_id, t.name::text,
+    SELECT sales_internal.local_week(i.interaction_date, c.timezone, c.week_begins), t.template_id, t.name::text,
            t.channel::text, t.language::text, count(*) FILTER (WHERE i.type = 'sent'), count(*) FILTER (WHERE i.type = 'sent' AND i.response_received),
            count(*) FILTER (WHERE i.type = 'sent' AND i.response_sentiment = 'positive'),
            CASE WHEN count(*) FILTER (WHERE i.type = 'sent') > 0 THEN round(100.0 * count(*) FILTER (WHERE i.type = 'sent' AND i.response_received) / count(*) FILTER (WHERE i.type = 'sent'), 2) ELSE 0 END, interval '0'
     FROM sales.interactions i
-    JOIN sales.companies c USING (company_id)
+    JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
     JOIN sales.messages m ON m.company_id = i.company_id AND m.message_id = i.message_id
     JOIN sales.templates t ON t.company_id = m.company_id AND t.template_id = m.template_id
     WHERE i.company_id = sales.current_company_id() AND i.type = 'sent' AND isfinite(i.interaction_date)
@@ -374,7 +435,7 @@ CREATE OR REPLACE VIEW sales_bi.template_performance WITH (security_invoker = tr
     FROM sales_bi.read_template_performance();
 GRANT SELECT ON sales_bi.template_performance TO sales_bi, sales_app;
 COMMENT ON VIEW sales_bi.template_performance IS 'What the messages of each template brought, by week';
-COMMENT ON COLUMN sales_bi.template_performance.week_start IS 'Monday of the week';
+COMMENT ON COLUMN sales_bi.template_performance.week_start IS 'First day of the week';
 COMMENT ON COLUMN sales_bi.template_performance.template_id IS 'Key of the template';
 COMMENT ON COLUMN sales_bi.template_performance.template IS 'Name of the template';
 COMMENT ON COLUMN sales_bi.template_performance.channel IS 'Channel of the template';
@@ -390,11 +451,11 @@ RETURNS TABLE (started_on date, campaign_id uuid, campaign text, status text, re
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (coalesce(e.scheduled_at, e.created_at) AT TIME ZONE c.timezone)::date, e.campaign_id, e.name::text, e.status::text,
+    SELECT sales_internal.local_day(coalesce(e.scheduled_at, e.created_at), c.timezone), e.campaign_id, e.name::text, e.status::text,
            e.total_recipients, e.emails_sent, e.emails_delivered, e.emails_opened, e.emails_clicked, e.emails_replied,
            CASE WHEN e.emails_delivered > 0 THEN round(100.0 * e.emails_opened / e.emails_delivered, 2) ELSE 0 END, CASE WHEN e.emails_delivered > 0 THEN round(100.0 * e.emails_clicked / e.emails_delivered, 2) ELSE 0 END,
            CASE WHEN e.emails_delivered > 0 THEN round(100.0 * e.emails_replied / e.emails_delivered, 2) ELSE 0 END, interval '0'
-    FROM sales.email_campaigns e JOIN sales.companies c USING (company_id)
+    FROM sales.email_campaigns e JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
     WHERE e.company_id = sales.current_company_id() AND sales.has_permission('email_campaigns', 'read')
 $$;
 COMMENT ON FUNCTION sales_bi.read_campaign_performance() IS 'Rows of the view sales_bi.campaign_performance';
@@ -431,15 +492,15 @@ AS $$
            count(DISTINCT prospect_id) FILTER (WHERE what <> 'client'),
            count(*) FILTER (WHERE what = 'client'), coalesce(sum(amount), 0),
            CASE WHEN count(*) FILTER (WHERE what = 'sent') > 0 THEN round(100.0 * count(*) FILTER (WHERE what = 'sent' AND flag) / count(*) FILTER (WHERE what = 'sent'), 2) ELSE 0 END, interval '0'
-    FROM (SELECT i.company_id, i.user_id, date_trunc('week', i.interaction_date AT TIME ZONE c.timezone)::date AS week,
+    FROM (SELECT i.company_id, i.user_id, sales_internal.local_week(i.interaction_date, c.timezone, c.week_begins) AS week,
                  i.type::text AS what, i.prospect_id, i.response_received AS flag, NULL::numeric AS amount
-          FROM sales.interactions i JOIN sales.companies c USING (company_id)
+          FROM sales.interactions i JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
           WHERE i.company_id = sales.current_company_id() AND i.type <> 'received' AND isfinite(i.interaction_date)
             AND sales.has_permission('interactions', 'read')
           UNION ALL
-          SELECT f.company_id, f.created_by, date_trunc('week', f.stage_entered_at AT TIME ZONE c.timezone)::date,
+          SELECT f.company_id, f.created_by, sales_internal.local_week(f.stage_entered_at, c.timezone, c.week_begins),
                  'client', f.prospect_id, NULL, f.deal_value
-          FROM sales.conversion_funnel f JOIN sales.companies c USING (company_id)
+          FROM sales.conversion_funnel f JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
           WHERE f.company_id = sales.current_company_id() AND f.stage = 'client' AND isfinite(f.stage_entered_at)
             AND sales.has_permission('conversion_funnel', 'read')) AS x
     JOIN sales.users u ON u.company_id = x.company_id AND u.user_id = x.user_id
@@ -454,7 +515,7 @@ CREATE OR REPLACE VIEW sales_bi.user_performance WITH (security_invoker = true) 
     FROM sales_bi.read_user_performance();
 GRANT SELECT ON sales_bi.user_performance TO sales_bi, sales_app;
 COMMENT ON VIEW sales_bi.user_performance IS 'What each user did, by week; users appear by key and role only';
-COMMENT ON COLUMN sales_bi.user_performance.week_start IS 'Monday of the week';
+COMMENT ON COLUMN sales_bi.user_performance.week_start IS 'First day of the week';
 COMMENT ON COLUMN sales_bi.user_performance.user_id IS 'Key of the user';
 COMMENT ON COLUMN sales_bi.user_performance.role IS 'Role of the user now';
 COMMENT ON COLUMN sales_bi.user_performance.messages_sent IS 'Messages sent';
@@ -472,7 +533,7 @@ RETURNS TABLE (week_start date, source text, prospects_added bigint, prospects_c
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT date_trunc('week', p.created_at AT TIME ZONE c.timezone)::date, p.source::text, count(*),
+    SELECT sales_internal.local_week(p.created_at, c.timezone, c.week_begins), p.source::text, count(*),
            count(*) FILTER (WHERE k.contacted), count(*) FILTER (WHERE l.stage = 'client'),
            count(*) FILTER (WHERE l.stage = 'perdu'), coalesce(sum(l.deal_value) FILTER (WHERE l.stage = 'client'), 0),
            CASE WHEN count(*) FILTER (WHERE l.stage IN ('client', 'perdu')) > 0
@@ -480,7 +541,7 @@ AS $$
                            / count(*) FILTER (WHERE l.stage IN ('client', 'perdu')), 2) END,
            interval '0'
     FROM sales.prospects p
-    JOIN sales.companies c USING (company_id)
+    JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
     LEFT JOIN (SELECT DISTINCT i.prospect_id, true AS contacted FROM sales.interactions i
                WHERE i.company_id = sales.current_company_id() AND i.type <> 'received') k USING (prospect_id)
     LEFT JOIN (SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage, f.deal_value FROM sales.conversion_funnel f
@@ -497,7 +558,7 @@ CREATE OR REPLACE VIEW sales_bi.source_performance WITH (security_invoker = true
     FROM sales_bi.read_source_performance();
 GRANT SELECT ON sales_bi.source_performance TO sales_bi, sales_app;
 COMMENT ON VIEW sales_bi.source_performance IS 'What became of the prospects of each source, by the week in which they were added';
-COMMENT ON COLUMN sales_bi.source_performance.week_start IS 'Monday of the week in which the prospects were added';
+COMMENT ON COLUMN sales_bi.source_performance.week_start IS 'First day of the week in which the prospects were added';
 COMMENT ON COLUMN sales_bi.source_performance.source IS 'import_csv, manual, api or enrichment';
 COMMENT ON COLUMN sales_bi.source_performance.prospects_added IS 'Prospects added';
 COMMENT ON COLUMN sales_bi.source_performance.prospects_contacted IS 'Of these, contacted by now';
@@ -512,11 +573,11 @@ RETURNS TABLE (as_of date, decile integer, prospects bigint, predicted numeric, 
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (sales_internal.now() AT TIME ZONE c.timezone)::date, least(s.score / 10 + 1, 10), count(*),
+    SELECT sales_internal.local_day(sales_internal.now(), c.timezone), least(s.score / 10 + 1, 10), count(*),
            round(avg(s.score), 2), round(100.0 * count(*) FILTER (WHERE l.stage = 'client') / count(*), 2),
            round(100.0 * count(*) FILTER (WHERE l.stage = 'client') / count(*) - avg(s.score), 2), interval '0'
     FROM sales.prospects p
-    JOIN sales.companies c USING (company_id)
+    JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
     JOIN (SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage, f.stage_entered_at FROM sales.conversion_funnel f
           WHERE f.company_id = sales.current_company_id()
           ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC) l USING (prospect_id)
@@ -554,10 +615,10 @@ RETURNS TABLE (week_start date, provider text, purpose text, model text, currenc
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT date_trunc('week', u.spent_at AT TIME ZONE c.timezone)::date, u.provider, u.purpose, u.model,
+    SELECT sales_internal.local_week(u.spent_at, c.timezone, c.week_begins), u.provider, u.purpose, u.model,
            sales_internal.company_currency(sales.current_company_id()), count(*),
            sum(u.input_tokens)::bigint, sum(u.output_tokens)::bigint, sum(u.cost), interval '0'
-    FROM sales_internal.ai_costs u JOIN sales.companies c USING (company_id)
+    FROM sales_internal.ai_costs u JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
     WHERE u.company_id = sales.current_company_id() AND isfinite(u.spent_at) AND sales.has_permission('api_keys', 'read')
     GROUP BY 1, 2, 3, 4
 $$;
@@ -569,7 +630,7 @@ CREATE OR REPLACE VIEW sales_bi.ai_cost WITH (security_invoker = true) AS
     FROM sales_bi.read_ai_cost();
 GRANT SELECT ON sales_bi.ai_cost TO sales_bi, sales_app;
 COMMENT ON VIEW sales_bi.ai_cost IS 'AI calls and what they cost, by week';
-COMMENT ON COLUMN sales_bi.ai_cost.week_start IS 'Monday of the week';
+COMMENT ON COLUMN sales_bi.ai_cost.week_start IS 'First day of the week';
 COMMENT ON COLUMN sales_bi.ai_cost.provider IS 'Provider called';
 COMMENT ON COLUMN sales_bi.ai_cost.purpose IS 'What for: generation, sentiment, improvement and so on';
 COMMENT ON COLUMN sales_bi.ai_cost.model IS 'Model called';
@@ -585,14 +646,14 @@ RETURNS TABLE (week_start date, enrichment_type text, source text, enrichments b
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT date_trunc('week', e.created_at AT TIME ZONE c.timezone)::date, e.enrichment_type::text, e.source_api::text,
+    SELECT sales_internal.local_week(e.created_at, c.timezone, c.week_begins), e.enrichment_type::text, e.source_api::text,
            count(*), count(*) FILTER (WHERE e.status IN ('completed', 'expired')), count(*) FILTER (WHERE e.status = 'failed'),
            CASE WHEN count(*) FILTER (WHERE e.status <> 'pending') > 0
                 THEN round(100.0 * count(*) FILTER (WHERE e.status IN ('completed', 'expired'))
                            / count(*) FILTER (WHERE e.status <> 'pending'), 2) END,
            round(avg(e.confidence_score) FILTER (WHERE e.status IN ('completed', 'expired')), 2), sum(e.cost),
            round(sum(e.cost) / nullif(count(*) FILTER (WHERE e.status IN ('completed', 'expired')), 0), 4), interval '0'
-    FROM sales.enrichments e JOIN sales.companies c USING (company_id)
+    FROM sales.enrichments e JOIN sales_internal.calendar_of(sales.current_company_id()) c USING (company_id)
     WHERE e.company_id = sales.current_company_id() AND isfinite(e.created_at) AND sales.has_permission('enrichments', 'read')
     GROUP BY 1, 2, 3
 $$;
@@ -604,7 +665,7 @@ CREATE OR REPLACE VIEW sales_bi.enrichment_quality WITH (security_invoker = true
     FROM sales_bi.read_enrichment_quality();
 GRANT SELECT ON sales_bi.enrichment_quality TO sales_bi, sales_app;
 COMMENT ON VIEW sales_bi.enrichment_quality IS 'How well enrichments worked, by week';
-COMMENT ON COLUMN sales_bi.enrichment_quality.week_start IS 'Monday of the week';
+COMMENT ON COLUMN sales_bi.enrichment_quality.week_start IS 'First day of the week';
 COMMENT ON COLUMN sales_bi.enrichment_quality.enrichment_type IS 'website, linkedin, twitter, company_info or email_validation';
 COMMENT ON COLUMN sales_bi.enrichment_quality.source IS 'Service asked';
 COMMENT ON COLUMN sales_bi.enrichment_quality.enrichments IS 'Enrichments begun';

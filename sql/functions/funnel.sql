@@ -93,6 +93,31 @@ $$;
 COMMENT ON FUNCTION sales_internal.refresh_stage_odds(uuid) IS 'Counts a company''s decided deals by stage anew';
 REVOKE ALL ON FUNCTION sales_internal.refresh_stage_odds(uuid) FROM PUBLIC;
 
+-- The odds take a look at all of a company's stages, so they are computed once in
+-- ten minutes at most, however often stages are entered.
+CREATE OR REPLACE FUNCTION sales_internal.refresh_stale_odds(only_companies uuid[] DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    company uuid;
+BEGIN
+    FOR company IN
+        SELECT s.company_id FROM sales_internal.metric_state s
+        WHERE s.odds_stale AND (s.company_id = ANY (only_companies) OR only_companies IS NULL)
+          AND NOT coalesce(s.odds_at BETWEEN sales_internal.now() - interval '10 minutes' AND sales_internal.now(), false)
+        ORDER BY s.company_id FOR NO KEY UPDATE SKIP LOCKED
+    LOOP
+        PERFORM sales_internal.refresh_stage_odds(company);
+        UPDATE sales_internal.metric_state s SET odds_stale = false, odds_at = sales_internal.now()
+        WHERE s.company_id = company;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.refresh_stale_odds(uuid[]) IS
+    'Counts decided deals anew where stages changed and the last count is ten minutes old';
+REVOKE ALL ON FUNCTION sales_internal.refresh_stale_odds(uuid[]) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales_internal.next_action_text(stage sales.funnel_stage, language text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -129,6 +154,21 @@ COMMENT ON FUNCTION sales_internal.next_action_text(sales.funnel_stage, text) IS
     'The usual next action in a stage, in the company''s language; suggest_next_action() knows better';
 REVOKE ALL ON FUNCTION sales_internal.next_action_text(sales.funnel_stage, text) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.stage_defaults(
+    company uuid, stage sales.funnel_stage, OUT probability numeric, OUT next_action text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT round(sales_internal.stage_chance(stage_defaults.stage, o.decided, o.won), 2),
+           sales_internal.next_action_text(stage_defaults.stage, c.language)
+    FROM sales.companies c
+    LEFT JOIN sales_internal.stage_odds o ON o.company_id = c.company_id AND o.stage = stage_defaults.stage
+    WHERE c.company_id = company
+$$;
+COMMENT ON FUNCTION sales_internal.stage_defaults(uuid, sales.funnel_stage) IS
+    'Probability and next action of an entry into a stage, where the writer gives none';
+REVOKE ALL ON FUNCTION sales_internal.stage_defaults(uuid, sales.funnel_stage) FROM PUBLIC;
+
 -- BEFORE INSERT: what the writer left open.
 CREATE OR REPLACE FUNCTION sales_internal.funnel_defaults() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -141,14 +181,10 @@ BEGIN
     IF NEW.created_by IS NULL AND NEW.company_id = sales.current_company_id() THEN
         NEW.created_by := sales.current_user_id();
     END IF;
-    IF NEW.conversion_probability IS NULL THEN
-        NEW.conversion_probability := round(sales_internal.stage_chance(NEW.stage, o.decided, o.won), 2)
-            FROM (SELECT) AS one LEFT JOIN sales_internal.stage_odds o
-                ON o.company_id = NEW.company_id AND o.stage = NEW.stage;
-    END IF;
-    IF NEW.next_action IS NULL THEN
-        NEW.next_action := sales_internal.next_action_text(NEW.stage, c.language)
-            FROM sales.companies c WHERE c.company_id = NEW.company_id;
+    IF NEW.conversion_probability IS NULL OR NEW.next_action IS NULL THEN
+        SELECT coalesce(NEW.conversion_probability, d.probability), coalesce(NEW.next_action, d.next_action)
+        INTO NEW.conversion_probability, NEW.next_action
+        FROM sales_internal.stage_defaults(NEW.company_id, NEW.stage) AS d;
     END IF;
     RETURN NEW;
 END
@@ -162,10 +198,16 @@ CREATE OR REPLACE TRIGGER funnel_defaults BEFORE INSERT ON sales.conversion_funn
 -- AFTER each statement: durations and prospects.status follow the entries.
 -- The prospects are locked first, so that two who enter stages of one prospect
 -- at once are put in order and the second sees the first's entry.
-CREATE OR REPLACE FUNCTION sales_internal.funnel_sync_prospects(companies uuid[], prospects uuid[], entered uuid[])
+-- `changed` are the entries that were added or moved, `lost` (by prospect) the
+-- last moment at which an entry was taken away: the status follows where one
+-- of these is or was the current stage.  An entry that is merely put into the
+-- past leaves the status alone, a_contacter set by hand included.
+CREATE OR REPLACE FUNCTION sales_internal.funnel_sync_prospects(
+    companies uuid[], prospects uuid[], changed uuid[], lost_prospects uuid[], lost timestamptz[])
 RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 BEGIN
     PERFORM FROM sales.prospects p
@@ -183,20 +225,22 @@ BEGIN
     WHERE f.funnel_id = d.funnel_id AND f.prospect_id = ANY (prospects) AND f.company_id = ANY (companies)
       AND f.stage_duration_hours IS DISTINCT FROM d.hours;
 
-    -- a_contacter stays for whoever was entered as nouveau before.
     UPDATE sales.prospects p SET status = sales_internal.stage_status(l.stage)
-    FROM (SELECT DISTINCT ON (prospect_id) prospect_id, stage, funnel_id
+    FROM (SELECT DISTINCT ON (prospect_id) prospect_id, stage, stage_entered_at, funnel_id
           FROM sales.conversion_funnel
           WHERE prospect_id = ANY (prospects) AND company_id = ANY (companies)
           ORDER BY prospect_id, stage_entered_at DESC, funnel_id DESC) AS l
+    LEFT JOIN (SELECT u.prospect, max(u.at) AS at FROM unnest(lost_prospects, lost) AS u (prospect, at)
+               GROUP BY u.prospect) AS g ON g.prospect = l.prospect_id
     WHERE p.prospect_id = l.prospect_id AND p.company_id = ANY (companies)
       AND p.status <> sales_internal.stage_status(l.stage)
-      AND NOT (p.status = 'a_contacter' AND l.stage = 'nouveau' AND l.funnel_id <> ALL (entered));
+      AND (l.funnel_id IN (SELECT unnest(changed))
+           OR l.stage_entered_at <= g.at);
 END
 $$;
-COMMENT ON FUNCTION sales_internal.funnel_sync_prospects(uuid[], uuid[], uuid[]) IS
+COMMENT ON FUNCTION sales_internal.funnel_sync_prospects(uuid[], uuid[], uuid[], uuid[], timestamptz[]) IS
     'Sets durations and status of prospects after their stages';
-REVOKE ALL ON FUNCTION sales_internal.funnel_sync_prospects(uuid[], uuid[], uuid[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sales_internal.funnel_sync_prospects(uuid[], uuid[], uuid[], uuid[], timestamptz[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.funnel_sync() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -205,29 +249,35 @@ AS $$
 DECLARE
     companies uuid[];
     prospects uuid[];
-    entered uuid[] := '{}';
+    changed uuid[];
+    lost_prospects uuid[];
+    lost timestamptz[];
 BEGIN
     IF sales_internal.restoring() THEN
         RETURN NULL;
     END IF;
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(DISTINCT company_id), array_agg(DISTINCT prospect_id), array_agg(funnel_id)
-        INTO companies, prospects, entered FROM added;
+        INTO companies, prospects, changed FROM added;
     ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(DISTINCT company_id), array_agg(DISTINCT prospect_id)
-        INTO companies, prospects FROM removed;
+        SELECT array_agg(DISTINCT company_id), array_agg(DISTINCT prospect_id), array_agg(prospect_id), array_agg(stage_entered_at)
+        INTO companies, prospects, lost_prospects, lost FROM removed;
     ELSE
         -- Only entries that moved; a new duration or value moves nothing.
-        SELECT array_agg(DISTINCT x.company_id), array_agg(DISTINCT x.prospect_id), array_agg(DISTINCT x.funnel_id)
-        INTO companies, prospects, entered
-        FROM ((SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM added
-               EXCEPT SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM removed)
+        SELECT array_agg(DISTINCT x.company_id), array_agg(DISTINCT x.prospect_id),
+               array_agg(x.funnel_id) FILTER (WHERE x.is_new),
+               array_agg(x.prospect_id) FILTER (WHERE NOT x.is_new), array_agg(x.stage_entered_at) FILTER (WHERE NOT x.is_new)
+        INTO companies, prospects, changed, lost_prospects, lost
+        FROM (SELECT *, true AS is_new
+              FROM (SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM added
+                    EXCEPT SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM removed) AS n
               UNION ALL
-              (SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM removed
-               EXCEPT SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM added)) AS x;
+              SELECT *, false
+              FROM (SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM removed
+                    EXCEPT SELECT funnel_id, company_id, prospect_id, stage, stage_entered_at FROM added) AS o) AS x;
     END IF;
     IF prospects IS NOT NULL THEN
-        PERFORM sales_internal.funnel_sync_prospects(companies, prospects, coalesce(entered, '{}'));
+        PERFORM sales_internal.funnel_sync_prospects(companies, prospects, changed, lost_prospects, lost);
     END IF;
     RETURN NULL;
 END
@@ -243,34 +293,70 @@ CREATE OR REPLACE TRIGGER funnel_sync_update AFTER UPDATE ON sales.conversion_fu
 CREATE OR REPLACE TRIGGER funnel_sync_delete AFTER DELETE ON sales.conversion_funnel
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.funnel_sync();
 
--- The other direction: a status set by hand enters its stage.
-CREATE OR REPLACE FUNCTION sales_internal.status_sync() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER
+-- The moment of an entry made now.  Transactions that began earlier may commit
+-- later, and one transaction may move a prospect twice: an entry is always put
+-- behind the one that it follows.
+CREATE OR REPLACE FUNCTION sales_internal.next_entry_at(latest timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    target sales.funnel_stage := sales_internal.status_stage(NEW.status);
-    now_in sales.funnel_stage;
-BEGIN
-    IF target IS NULL OR sales_internal.restoring() THEN
-        RETURN NULL;
-    END IF;
-    SELECT f.stage INTO now_in FROM sales.conversion_funnel f
-    WHERE f.company_id = NEW.company_id AND f.prospect_id = NEW.prospect_id
-    ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1;
-    IF sales_internal.stage_status(now_in) IS DISTINCT FROM NEW.status THEN
-        INSERT INTO sales.conversion_funnel (company_id, prospect_id, stage, stage_entered_at)
-        VALUES (NEW.company_id, NEW.prospect_id, target, sales_internal.now());
-    END IF;
-    RETURN NULL;
-END
+    SELECT CASE WHEN isfinite(latest) AND latest >= sales_internal.now() THEN latest + interval '1 microsecond'
+                ELSE sales_internal.now() END
 $$;
-COMMENT ON FUNCTION sales_internal.status_sync() IS
-    'Trigger: a prospect whose status was changed enters the stage that goes with it';
-REVOKE ALL ON FUNCTION sales_internal.status_sync() FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.next_entry_at(timestamptz) IS
+    'Now, or just after the prospect''s latest entry where that is not past';
+REVOKE ALL ON FUNCTION sales_internal.next_entry_at(timestamptz) FROM PUBLIC;
+
+-- The other direction: statuses set by hand enter their stages, all of a
+-- statement at once.  Plans must not depend on how small the table was when
+-- the session first planned them, hence no sequential scans.
+CREATE OR REPLACE FUNCTION sales_internal.enter_status_stages(companies uuid[], prospects uuid[]) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+    WITH entering AS MATERIALIZED (
+        SELECT p.company_id, p.prospect_id, sales_internal.status_stage(p.status) AS stage, l.stage_entered_at AS after
+        FROM unnest(companies, prospects) AS n (company_id, prospect_id)
+        JOIN sales.prospects p USING (company_id, prospect_id)
+        LEFT JOIN LATERAL (
+            SELECT f.stage, f.stage_entered_at FROM sales.conversion_funnel f
+            WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id
+            ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1) l ON true
+        WHERE p.status <> 'a_contacter'
+          AND sales_internal.stage_status(l.stage) IS DISTINCT FROM p.status
+    ), defaults AS MATERIALIZED (
+        SELECT k.company_id, k.stage, d.* FROM (SELECT DISTINCT company_id, stage FROM entering) AS k
+        CROSS JOIN LATERAL sales_internal.stage_defaults(k.company_id, k.stage) AS d
+    )
+    INSERT INTO sales.conversion_funnel
+        (company_id, prospect_id, stage, stage_entered_at, conversion_probability, next_action)
+    SELECT e.company_id, e.prospect_id, e.stage, sales_internal.next_entry_at(e.after), d.probability, d.next_action
+    FROM entering e JOIN defaults d USING (company_id, stage)
+$$;
+COMMENT ON FUNCTION sales_internal.enter_status_stages(uuid[], uuid[]) IS
+    'Enters the stages of prospects whose status was changed, unless they are in one that maps to it';
+REVOKE ALL ON FUNCTION sales_internal.enter_status_stages(uuid[], uuid[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.note_status() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'sales_note_status'
+    LANGUAGE C;
+COMMENT ON FUNCTION sales_internal.note_status() IS
+    'Trigger: notes a prospect whose status was changed, for enter_statuses()';
+REVOKE ALL ON FUNCTION sales_internal.note_status() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.enter_statuses() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'sales_enter_statuses'
+    LANGUAGE C;
+COMMENT ON FUNCTION sales_internal.enter_statuses() IS
+    'Trigger: prospects whose status the statement changed enter the stages that go with it';
+REVOKE ALL ON FUNCTION sales_internal.enter_statuses() FROM PUBLIC;
+
 CREATE OR REPLACE TRIGGER funnel_status AFTER UPDATE ON sales.prospects
     FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status)
-    EXECUTE FUNCTION sales_internal.status_sync();
+    EXECUTE FUNCTION sales_internal.note_status();
+CREATE OR REPLACE TRIGGER funnel_statuses AFTER UPDATE ON sales.prospects
+    FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.enter_statuses();
 
 CREATE OR REPLACE FUNCTION sales.enter_stage(
     prospect_id uuid, stage text, deal_value numeric DEFAULT NULL, loss_reason text DEFAULT NULL)
@@ -331,7 +417,7 @@ BEGIN
     END IF;
 
     INSERT INTO sales.conversion_funnel AS f (company_id, prospect_id, stage, stage_entered_at, deal_value, loss_reason)
-    VALUES (company, person, target, greatest(sales_internal.now(), current_entry.stage_entered_at),
+    VALUES (company, person, target, sales_internal.next_entry_at(current_entry.stage_entered_at),
             enter_stage.deal_value, enter_stage.loss_reason)
     RETURNING f.funnel_id INTO entry;
     RETURN entry;

@@ -83,11 +83,9 @@ AS $$
         FROM sales_internal.metric_days
         WHERE company_id = company AND day BETWEEN first_day AND last_day
     ), k AS (
-        SELECT count(DISTINCT i.prospect_id) AS contacted
-        FROM sales.interactions i JOIN sales.companies c USING (company_id)
-        WHERE i.company_id = company AND i.type <> 'received'
-          AND i.interaction_date >= first_day::timestamp AT TIME ZONE c.timezone
-          AND i.interaction_date < (last_day + 1)::timestamp AT TIME ZONE c.timezone
+        SELECT count(DISTINCT who) AS contacted
+        FROM sales_internal.metric_contacts m, unnest(m.people) AS who
+        WHERE m.company_id = company AND m.day BETWEEN first_day AND last_day
     )
     SELECT jsonb_build_object(
         'prospects_added', added, 'prospects_imported', imported, 'prospects_contacted', contacted,
@@ -96,9 +94,10 @@ AS $$
         'meetings_scheduled', meetings, 'proposals_sent', proposals, 'deals_won', won, 'deals_lost', lost,
         'conversion_rate', CASE WHEN contacted > 0 THEN least(round(100.0 * won / contacted, 2), 100) ELSE 0 END,
         'revenue', round(revenue, 2), 'avg_deal_size', CASE WHEN won > 0 THEN round(revenue / won, 2) END,
-        'sales_cycle_days', CASE WHEN won > 0 THEN round(cycle_seconds / (86400 * won), 2) END,
+        'sales_cycle_days', CASE WHEN won > 0 THEN least(round(cycle_seconds / (86400 * won), 2), 999.99) END,
         'cost', round(cost, 2),
-        'roi', CASE WHEN cost > 0 THEN round(100 * (revenue - cost) / cost, 2) END)
+        'roi', CASE WHEN cost > 0
+                    THEN greatest(least(round(100 * (revenue - cost) / cost, 2), 999999.99), -999999.99) END)
     FROM s, k
 $$;
 COMMENT ON FUNCTION sales_internal.range_metrics(uuid, date, date) IS 'The metrics of a company over a range of days';
@@ -112,8 +111,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     zone text := (SELECT timezone FROM sales.companies WHERE company_id = company);
-    from_at timestamptz := p.first_day::timestamp AT TIME ZONE zone;
-    to_at timestamptz := (p.last_day + 1)::timestamp AT TIME ZONE zone;
+    from_at timestamptz := sales_internal.day_start(p.first_day, zone);
+    to_at timestamptz := sales_internal.day_start(p.last_day + 1, zone);
     last_week date := date_trunc('week', p.last_day::timestamp)::date;
     now_metrics jsonb := sales_internal.range_metrics(company, p.first_day, p.last_day);
     old_metrics jsonb := sales_internal.range_metrics(company, p.before_first, p.before_last);

@@ -35,12 +35,12 @@ LANGUAGE sql STABLE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH zone AS (SELECT timezone FROM sales.companies WHERE company_id = company)
-    SELECT (created_at AT TIME ZONE timezone)::date FROM sales.prospects, zone WHERE company_id = company
-    UNION SELECT (interaction_date AT TIME ZONE timezone)::date FROM sales.interactions, zone WHERE company_id = company
-    UNION SELECT (created_at AT TIME ZONE timezone)::date FROM sales.tasks, zone WHERE company_id = company AND type = 'meeting'
-    UNION SELECT (stage_entered_at AT TIME ZONE timezone)::date FROM sales.conversion_funnel, zone WHERE company_id = company
-    UNION SELECT (created_at AT TIME ZONE timezone)::date FROM sales.enrichments, zone WHERE company_id = company AND cost > 0
-    UNION SELECT (spent_at AT TIME ZONE timezone)::date FROM sales_internal.ai_costs, zone WHERE company_id = company
+    SELECT sales_internal.local_day(created_at, timezone) FROM sales.prospects, zone WHERE company_id = company
+    UNION SELECT sales_internal.local_day(interaction_date, timezone) FROM sales.interactions, zone WHERE company_id = company
+    UNION SELECT sales_internal.local_day(created_at, timezone) FROM sales.tasks, zone WHERE company_id = company AND type = 'meeting'
+    UNION SELECT sales_internal.local_day(stage_entered_at, timezone) FROM sales.conversion_funnel, zone WHERE company_id = company
+    UNION SELECT sales_internal.local_day(created_at, timezone) FROM sales.enrichments, zone WHERE company_id = company AND cost > 0
+    UNION SELECT sales_internal.local_day(spent_at, timezone) FROM sales_internal.ai_costs, zone WHERE company_id = company
     UNION SELECT day FROM sales_internal.metric_days WHERE company_id = company
     UNION SELECT date FROM sales.analytics WHERE company_id = company
 $$;
@@ -57,8 +57,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     WITH dirty AS (
         SELECT d.company_id, d.day,
-               d.day::timestamp AT TIME ZONE c.timezone AS from_at,
-               (d.day + 1)::timestamp AT TIME ZONE c.timezone AS to_at
+               sales_internal.day_start(d.day, c.timezone) AS from_at,
+               sales_internal.day_start(d.day + 1, c.timezone) AS to_at
         FROM unnest(companies, days) AS d (company_id, day) JOIN sales.companies c USING (company_id)
     ), fresh AS MATERIALIZED (
         SELECT d.company_id, d.day, p.n + i.n + t.n + f.n AS events,
@@ -166,9 +166,9 @@ AS $$
     )
     SELECT k.company_id, x.id, k.day, x.added
     FROM known k CROSS JOIN LATERAL (
-        SELECT n.id, true AS added FROM unnest(k.people) AS n (id) WHERE n.id <> ALL (coalesce(k.old_people, '{}'))
+        (SELECT unnest(k.people) AS id, true AS added EXCEPT SELECT unnest(k.old_people), true)
         UNION ALL
-        SELECT o.id, false FROM unnest(k.old_people) AS o (id) WHERE o.id <> ALL (coalesce(k.people, '{}'))) AS x
+        (SELECT unnest(k.old_people), false EXCEPT SELECT unnest(k.people), false)) AS x
     WHERE tell
 $$;
 COMMENT ON FUNCTION sales_internal.recompute_days(uuid[], date[], boolean) IS
@@ -176,9 +176,10 @@ COMMENT ON FUNCTION sales_internal.recompute_days(uuid[], date[], boolean) IS
 REVOKE ALL ON FUNCTION sales_internal.recompute_days(uuid[], date[], boolean) FROM PUBLIC;
 
 -- Recomputes some periods: sums of days, and the one distinct count.  That is
--- the size of the union of the days' contacts; without `exact` only those who
--- changed are looked at: who is contacted on no other day of the period adds or
--- takes one.  Both ways read the same stored days, never the interactions, so
+-- the size of the union of the days' contacts.  Where few people changed only
+-- they are looked at: who is contacted on no other day of the period adds or
+-- takes one.  Where many did, or all is to be computed (`exact`), the union is
+-- counted.  Both ways read the same stored days, never the interactions, so
 -- that a change which has not been consumed yet cannot be counted twice.
 CREATE OR REPLACE FUNCTION sales_internal.recompute_periods(
     companies uuid[], starts date[], ends date[], exact boolean,
@@ -207,11 +208,16 @@ AS $$
             AS d (period_start, period_end)
         WHERE NOT exact
         GROUP BY 1, 2, 3, 4
+    ), crowds AS MATERIALIZED (
+        SELECT v.company_id, v.period_start, v.period_end, count(*) > 20 AS many
+        FROM moved v
+        WHERE (v.added_days IS NOT NULL) <> v.was
+        GROUP BY 1, 2, 3
     ), shift AS MATERIALIZED (
         SELECT v.company_id, v.period_start, v.period_end,
                sum(CASE WHEN v.added_days IS NOT NULL THEN 1 ELSE 0 END - CASE WHEN v.was THEN 1 ELSE 0 END) AS delta
-        FROM moved v
-        WHERE (v.added_days IS NOT NULL) <> v.was
+        FROM moved v JOIN crowds c USING (company_id, period_start, period_end)
+        WHERE NOT c.many AND (v.added_days IS NOT NULL) <> v.was
           AND NOT EXISTS (SELECT FROM sales_internal.metric_contacts m
                           WHERE m.company_id = v.company_id AND m.day BETWEEN v.period_start AND v.period_end
                             AND v.person = ANY (m.people) AND m.day <> ALL (coalesce(v.added_days, '{}')))
@@ -229,7 +235,8 @@ AS $$
                    sum(cycle_seconds) AS cycle_seconds, sum(cost) AS cost
             FROM sales_internal.metric_days m
             WHERE m.company_id = d.company_id AND m.day BETWEEN d.period_start AND d.period_end) s
-        CROSS JOIN LATERAL (SELECT CASE WHEN exact THEN (
+        LEFT JOIN crowds c USING (company_id, period_start, period_end)
+        CROSS JOIN LATERAL (SELECT CASE WHEN exact OR c.many THEN (
                 SELECT count(DISTINCT who)
                 FROM sales_internal.metric_contacts m, unnest(m.people) AS who
                 WHERE m.company_id = d.company_id AND m.day BETWEEN d.period_start AND d.period_end)
@@ -325,16 +332,18 @@ BEGIN
         PERFORM sales_internal.marks_forget();
     ELSE
         -- With one snapshot for the whole transaction a mark may outlive it:
-        -- metrics are computed, and the marks stay for who sees more.
+        -- metrics are computed, and the marks stay for who sees more.  The
+        -- lock fails where another has consumed them since, as what that one
+        -- computed is newer.
         SELECT array_agg(company_id), array_agg(first_at), array_agg(last_at), array_agg(prospect_id)
         INTO mark_company, mark_first, mark_last, mark_prospect
-        FROM sales_internal.metric_marks WHERE company_id = ANY (companies);
+        FROM (SELECT * FROM sales_internal.metric_marks WHERE company_id = ANY (companies) FOR SHARE) AS kept;
     END IF;
 
     WITH ranges AS (
         SELECT DISTINCT m.company_id, c.timezone,
-               (m.first_at AT TIME ZONE c.timezone)::date AS first_day,
-               (m.last_at AT TIME ZONE c.timezone)::date AS last_day,
+               sales_internal.local_day(m.first_at, c.timezone) AS first_day,
+               sales_internal.local_day(m.last_at, c.timezone) AS last_day,
                m.prospect_id
         FROM unnest(mark_company, mark_first, mark_last, mark_prospect)
              AS m (company_id, first_at, last_at, prospect_id)
@@ -354,7 +363,7 @@ BEGIN
         SELECT company_id, first_day + n AS day FROM narrow, generate_series(0, last_day - first_day) AS n
         UNION
         -- OFFSET 0 keeps this a look-up of each prospect, whatever the planner expects.
-        SELECT n.company_id, (f.stage_entered_at AT TIME ZONE n.timezone)::date
+        SELECT n.company_id, sales_internal.local_day(f.stage_entered_at, n.timezone)
         FROM narrow n CROSS JOIN LATERAL (
             SELECT x.stage_entered_at FROM sales.conversion_funnel x
             WHERE x.company_id = n.company_id AND x.prospect_id = n.prospect_id AND x.stage = 'client' OFFSET 0) AS f
@@ -394,15 +403,16 @@ BEGIN
         PERFORM sales_internal.recompute_periods(period_company, starts, ends, exact, who_company, who, who_day, who_added);
     END IF;
 
-    -- Deals decided since then change the odds of the stages.
-    PERFORM sales_internal.refresh_stage_odds(c)
-    FROM (SELECT DISTINCT company FROM unnest(mark_company, mark_prospect) AS m (company, prospect)
-          WHERE prospect IS NOT NULL) AS x (c);
-
-    INSERT INTO sales_internal.metric_state AS s (company_id, refreshed_at)
-    SELECT c.company_id, sales_internal.now() FROM sales.companies c WHERE c.company_id = ANY (companies)
-    ON CONFLICT (company_id) DO UPDATE SET refreshed_at = excluded.refreshed_at;
+    -- Stages entered since then may change the odds of all stages.
+    INSERT INTO sales_internal.metric_state AS s (company_id, refreshed_at, odds_stale)
+    SELECT c.company_id, sales_internal.now(),
+           EXISTS (SELECT FROM unnest(mark_company, mark_prospect) AS m (company, prospect)
+                   WHERE company = c.company_id AND prospect IS NOT NULL)
+    FROM sales.companies c WHERE c.company_id = ANY (companies)
+    ON CONFLICT (company_id) DO UPDATE
+    SET refreshed_at = excluded.refreshed_at, odds_stale = s.odds_stale OR excluded.odds_stale;
     PERFORM sales_internal.refresh_sector(c, cardinality(companies) = 1) FROM unnest(companies) AS c;
+    PERFORM sales_internal.refresh_stale_odds(companies);
     RETURN coalesce(cardinality(days), 0);
 END
 $$;
@@ -425,7 +435,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Call sales.refresh_metrics(from, to) with from <= to.';
     END IF;
     days := sales_internal.refresh_companies(ARRAY[company], "from", "to");
-    PERFORM sales_internal.publish_benchmarks();
+    PERFORM sales_internal.publish_benchmarks(company);
     RETURN days;
 END
 $$;
@@ -449,6 +459,7 @@ BEGIN
     SELECT array_agg(company_id ORDER BY company_id) INTO companies
     FROM (SELECT DISTINCT company_id FROM sales_internal.metric_marks) AS x
     WHERE pg_try_advisory_xact_lock(sales_internal.metrics_lock_key(company_id));
+    PERFORM sales_internal.refresh_stale_odds();
     IF companies IS NULL THEN
         RETURN 0;
     END IF;
@@ -524,24 +535,24 @@ BEGIN
     PERFORM sales_internal.require('analytics', 'read');
     RETURN QUERY
     WITH events AS (
-        SELECT created_at AT TIME ZONE zone AS at, 'added' AS what, prospect_id AS who,
+        SELECT sales_internal.local_day(created_at, zone)::timestamp AS at, 'added' AS what, prospect_id AS who,
                source <> 'manual' AS flag, NULL::numeric AS amount, NULL::numeric AS seconds
         FROM sales.prospects WHERE company_id = mine
         UNION ALL
-        SELECT interaction_date AT TIME ZONE zone, type::text, prospect_id, response_received, NULL, NULL
+        SELECT sales_internal.local_day(interaction_date, zone)::timestamp, type::text, prospect_id, response_received, NULL, NULL
         FROM sales.interactions WHERE company_id = mine
         UNION ALL
-        SELECT created_at AT TIME ZONE zone, 'meeting', prospect_id, NULL, NULL, NULL
+        SELECT sales_internal.local_day(created_at, zone)::timestamp, 'meeting', prospect_id, NULL, NULL, NULL
         FROM sales.tasks WHERE company_id = mine AND type = 'meeting' AND status <> 'cancelled'
         UNION ALL
-        SELECT stage_entered_at AT TIME ZONE zone, stage::text, prospect_id, NULL, deal_value,
+        SELECT sales_internal.local_day(stage_entered_at, zone)::timestamp, stage::text, prospect_id, NULL, deal_value,
                extract(epoch FROM stage_entered_at - min(stage_entered_at) OVER (PARTITION BY prospect_id))
         FROM sales.conversion_funnel WHERE company_id = mine AND isfinite(stage_entered_at)
         UNION ALL
-        SELECT created_at AT TIME ZONE zone, 'cost', prospect_id, NULL, cost, NULL
+        SELECT sales_internal.local_day(created_at, zone)::timestamp, 'cost', prospect_id, NULL, cost, NULL
         FROM sales.enrichments WHERE company_id = mine
         UNION ALL
-        SELECT spent_at AT TIME ZONE zone, 'cost', NULL, NULL, cost, NULL
+        SELECT sales_internal.local_day(spent_at, zone)::timestamp, 'cost', NULL, NULL, cost, NULL
         FROM sales_internal.ai_costs WHERE company_id = mine
     ), placed AS (
         SELECT e.*, k.kind, k.first_day, k.last_day

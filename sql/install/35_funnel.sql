@@ -11,7 +11,7 @@ CREATE TABLE sales.conversion_funnel (
     company_id uuid NOT NULL DEFAULT sales.current_company_id()
         REFERENCES sales.companies ON DELETE CASCADE,
     stage sales.funnel_stage NOT NULL,
-    stage_entered_at timestamptz NOT NULL DEFAULT now(),
+    stage_entered_at timestamptz NOT NULL DEFAULT now() CHECK (isfinite(stage_entered_at)),
     stage_duration_hours integer CHECK (stage_duration_hours >= 0),
     conversion_probability decimal(3,2) CHECK (conversion_probability BETWEEN 0 AND 1),
     deal_value decimal(10,2) CHECK (deal_value >= 0),

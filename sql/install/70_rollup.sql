@@ -146,9 +146,12 @@ CREATE TABLE sales_internal.metric_state (
     company_id uuid PRIMARY KEY REFERENCES sales.companies ON DELETE CASCADE,
     refreshed_at timestamptz NOT NULL,
     sector_id uuid REFERENCES sales.industries,
-    sector_at timestamptz
+    sector_at timestamptz,
+    odds_stale boolean NOT NULL DEFAULT false,
+    odds_at timestamptz
 );
-COMMENT ON TABLE sales_internal.metric_state IS 'When the metrics of a company were last brought up to date, and its sector';
+COMMENT ON TABLE sales_internal.metric_state IS
+    'When the metrics of a company were last brought up to date, and what else is derived with them';
 SELECT sales_internal.dump_table('sales_internal.metric_state');
 
 -- Money spent on AI calls; providers write it when a call is settled.
@@ -167,6 +170,27 @@ CREATE INDEX ai_costs_company_idx ON sales_internal.ai_costs (company_id, spent_
 COMMENT ON TABLE sales_internal.ai_costs IS
     'Ledger of AI calls: what each cost, in the company''s currency; no personal data';
 SELECT sales_internal.dump_table('sales_internal.ai_costs');
+
+CREATE FUNCTION sales_internal.day_start(day date, timezone text) RETURNS timestamptz
+    AS 'MODULE_PATHNAME', 'sales_day_start'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.day_start(date, text) IS
+    'The instant at which a day begins in a timezone; it ends where the next one begins';
+REVOKE ALL ON FUNCTION sales_internal.day_start(date, text) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.local_day(instant timestamptz, timezone text) RETURNS date
+    AS 'MODULE_PATHNAME', 'sales_local_day'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.local_day(timestamptz, text) IS
+    'The day that an instant belongs to in a timezone, also where clocks are turned back over midnight';
+REVOKE ALL ON FUNCTION sales_internal.local_day(timestamptz, text) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.local_week(instant timestamptz, timezone text, first integer) RETURNS date
+    AS 'MODULE_PATHNAME', 'sales_local_week'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.local_week(timestamptz, text, integer) IS
+    'First day of the week that an instant belongs to in a timezone; weeks begin on day 1 (Monday) to 7 (Sunday)';
+REVOKE ALL ON FUNCTION sales_internal.local_week(timestamptz, text, integer) FROM PUBLIC;
 
 CREATE FUNCTION sales_internal.mark_metrics() RETURNS trigger
     AS 'MODULE_PATHNAME', 'sales_mark_metrics'
@@ -249,6 +273,8 @@ COMMENT ON COLUMN sales_internal.metric_state.company_id IS 'Tenant';
 COMMENT ON COLUMN sales_internal.metric_state.refreshed_at IS 'When the metrics were last brought up to date';
 COMMENT ON COLUMN sales_internal.metric_state.sector_id IS 'Industry of most of the company''s prospects, for benchmarks';
 COMMENT ON COLUMN sales_internal.metric_state.sector_at IS 'When the sector was last determined';
+COMMENT ON COLUMN sales_internal.metric_state.odds_stale IS 'Were stages entered, changed or removed since stage_odds was computed?';
+COMMENT ON COLUMN sales_internal.metric_state.odds_at IS 'When stage_odds was last computed';
 COMMENT ON COLUMN sales_internal.ai_costs.cost_id IS 'Key of the call';
 COMMENT ON COLUMN sales_internal.ai_costs.company_id IS 'Tenant';
 COMMENT ON COLUMN sales_internal.ai_costs.spent_at IS 'When the call was settled';

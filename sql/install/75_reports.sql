@@ -112,7 +112,26 @@ COMMENT ON COLUMN sales_internal.sector_benchmarks.conversion_rate IS 'Mean conv
 COMMENT ON COLUMN sales_internal.sector_benchmarks.sales_cycle_days IS 'Mean sales cycle in whole days';
 SELECT sales_internal.dump_table('sales_internal.sector_benchmarks');
 
+-- Who is in the means of a sector and quarter: companies enter by fives and keep
+-- their place, so that none can be swapped for another between two figures.
+CREATE TABLE sales_internal.sector_members (
+    quarter_start date NOT NULL,
+    member uuid NOT NULL,
+    sector_id uuid NOT NULL REFERENCES sales.industries ON DELETE CASCADE,
+    place integer NOT NULL CHECK (place > 0),
+    PRIMARY KEY (quarter_start, member),
+    UNIQUE (sector_id, quarter_start, place)
+);
+COMMENT ON TABLE sales_internal.sector_members IS
+    'Companies in the means of a sector and quarter; a company that ends keeps its place, and its five publish no more';
+COMMENT ON COLUMN sales_internal.sector_members.quarter_start IS 'First day of the quarter';
+COMMENT ON COLUMN sales_internal.sector_members.member IS 'Key of the company, also after it has ended';
+COMMENT ON COLUMN sales_internal.sector_members.sector_id IS 'Sector that it counts for in that quarter';
+COMMENT ON COLUMN sales_internal.sector_members.place IS 'Place in the sector, from 1; means are over places 1 to 5, 1 to 10 and so on';
+SELECT sales_internal.dump_table('sales_internal.sector_members');
+
 INSERT INTO sales_internal.setting_defaults VALUES
+    ('bi.week_start', 'monday', 'First day of the weeks in sales_bi: monday, sunday or saturday'),
     ('reports.schedule', 'weekly,monthly,quarterly', 'Reports that are made by themselves'),
     ('reports.recipients', NULL, 'E-mail addresses that get the reports; none: active admins and managers'),
     ('reports.send', 'false', 'Are reports that are made by themselves sent, too?'),

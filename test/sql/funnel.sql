@@ -88,5 +88,48 @@ SELECT sales.conversion_probability('00000000-0000-7000-8000-00000000b030') AS s
 DELETE FROM sales.conversion_funnel WHERE prospect_id = '00000000-0000-7000-8000-00000000b000' AND stage = 'client';
 SELECT stage, stage_duration_hours FROM sales.conversion_funnel WHERE prospect_id = '00000000-0000-7000-8000-00000000b000';
 SELECT status FROM sales.prospects WHERE prospect_id = '00000000-0000-7000-8000-00000000b000';
+-- Several statuses in one transaction keep their order, and a clock that is behind the last entry undoes nothing.
 :be_super
+SET sales_assistant.clock = '2026-04-10 00:00:00+00';
+:be_beta
+\set one '''00000000-0000-7000-8000-00000000b031'''
+BEGIN;
+UPDATE sales.prospects SET status = 'contacte' WHERE prospect_id = :one;
+UPDATE sales.prospects SET status = 'interesse' WHERE prospect_id = :one;
+SAVEPOINT s;
+UPDATE sales.prospects SET status = 'perdu' WHERE prospect_id = :one;
+ROLLBACK TO s;
+UPDATE sales.prospects SET status = 'client' WHERE prospect_id = :one;
+COMMIT;
+:be_super
+SET sales_assistant.clock = '2026-04-09 00:00:00+00';
+:be_beta
+UPDATE sales.prospects SET status = 'negocie' WHERE prospect_id = :one;
+SELECT stage, stage_duration_hours FROM sales.conversion_funnel WHERE prospect_id = :one ORDER BY stage_entered_at;
+SELECT status FROM sales.prospects WHERE prospect_id = :one;
+-- What is put into the past leaves a_contacter alone; what becomes the current stage, or ceases to be, does not.
+UPDATE sales.prospects SET status = 'a_contacter' WHERE prospect_id = :one;
+INSERT INTO sales.conversion_funnel (prospect_id, stage, stage_entered_at) VALUES (:one, 'nouveau', '2026-01-01 00:00+00');
+SELECT status FROM sales.prospects WHERE prospect_id = :one;
+UPDATE sales.conversion_funnel SET deal_value = 5, next_action = 'x' WHERE prospect_id = :one;
+SELECT status FROM sales.prospects WHERE prospect_id = :one;
+DELETE FROM sales.conversion_funnel WHERE prospect_id = :one AND stage = 'negociation';
+SELECT status FROM sales.prospects WHERE prospect_id = :one;
+UPDATE sales.conversion_funnel SET stage = 'perdu', loss_reason = 'price' WHERE prospect_id = :one AND stage = 'client';
+SELECT status FROM sales.prospects WHERE prospect_id = :one;
+UPDATE sales.conversion_funnel SET stage_entered_at = '2026-05-01 00:00+00' WHERE prospect_id = :one AND stage = 'contacte';
+SELECT status FROM sales.prospects WHERE prospect_id = :one;
+INSERT INTO sales.conversion_funnel (funnel_id, prospect_id, stage)
+SELECT funnel_id, prospect_id, 'nouveau' FROM sales.conversion_funnel WHERE prospect_id = :one AND stage = 'contacte'
+ON CONFLICT (funnel_id) DO UPDATE SET stage = 'demo_programmee';
+SELECT stage, stage_duration_hours FROM sales.conversion_funnel WHERE prospect_id = :one ORDER BY stage_entered_at;
+SELECT status FROM sales.prospects WHERE prospect_id = :one;
+SELECT helpers.try(format('INSERT INTO sales.conversion_funnel (prospect_id, stage, stage_entered_at) VALUES (%L, ''client'', ''infinity'')', :one));
+-- Many at once, those without a stage included; who is merely imported as a client enters none.
+INSERT INTO sales.prospects (first_name, status) VALUES ('imported', 'client');
+UPDATE sales.prospects SET status = 'contacte' WHERE first_name LIKE 'p%';
+SELECT count(*) AS entries FROM sales.conversion_funnel WHERE stage_entered_at >= '2026-04-09' AND stage = 'contacte';
+SELECT count(*) FROM sales.conversion_funnel f JOIN sales.prospects p USING (prospect_id) WHERE p.first_name = 'imported';
+:be_super
+SELECT count(*) FROM sales.conversion_funnel WHERE company_id = helpers.company('alpha') AND stage_entered_at > '2026-04-01';
 RESET sales_assistant.clock;

@@ -119,6 +119,60 @@ SELECT sales.refresh_metrics() > 0 AS some;
 SELECT date, prospects_added FROM sales.analytics WHERE prospects_added > 0 ORDER BY date;
 SELECT count(*) FROM sales.check_metrics();
 UPDATE sales.companies SET timezone = 'Europe/Paris';
+-- Azores turn their clocks back over midnight, St John's did at one past it, Apia left a day out: each instant has one day.
+:be_super
+SELECT sales_internal.day_start('2026-10-25', 'Atlantic/Azores') AS azores, '2026-10-25'::timestamp AT TIME ZONE 'Atlantic/Azores' AS second_midnight,
+       sales_internal.day_start('2026-10-26', 'Atlantic/Azores') - sales_internal.day_start('2026-10-25', 'Atlantic/Azores') AS length;
+SELECT count(*) AS days,
+       count(*) FILTER (WHERE sales_internal.local_day(s, zone) < d OR sales_internal.local_day(s - interval '1 us', zone) >= d) AS wrong,
+       count(*) FILTER (WHERE (s AT TIME ZONE zone)::date < d OR ((s - interval '1 us') AT TIME ZONE zone)::date >= d) AS wrong_by_the_clock
+FROM unnest('{Atlantic/Azores,America/Havana,America/St_Johns,Pacific/Apia,Pacific/Kwajalein,Africa/Cairo,America/Sao_Paulo,Australia/Lord_Howe,Europe/Paris,America/Toronto}'::text[]) AS zone,
+     generate_series('1910-01-01'::timestamp, '2040-01-01', interval '1 day') AS g, LATERAL (SELECT g::date, sales_internal.day_start(g::date, zone)) AS x (d, s);
+SELECT sales_internal.local_day('infinity', 'UTC'), sales_internal.local_day('294276-12-31 23:59+00', 'Pacific/Apia') > '294276-01-01' AS far,
+       sales_internal.local_day('4713-11-24 00:00+00 BC', 'America/New_York') AS early, sales_internal.local_week('2026-03-29 12:00+00', 'UTC', 7) AS sunday,
+       sales_internal.local_week('2026-03-29 12:00+00', 'UTC', 1) AS monday, sales_internal.local_week('2026-03-29 12:00+00', 'UTC', 6) AS saturday;
+SELECT sales_internal.day_start('5874000-01-01', 'UTC');
+SELECT sales_internal.day_start('2026-01-01', 'Mars/Base');
+SELECT sales_internal.local_week('2026-01-01', 'UTC', 0);
+:be_alpha
+INSERT INTO sales.prospects (first_name, created_at)
+SELECT 'Night', '2026-10-24 22:00+00'::timestamptz + n * interval '15 min' FROM generate_series(0, 20) AS n
+UNION ALL SELECT 'Night', '2005-10-30 01:00+00'::timestamptz + n * interval '5 min' FROM generate_series(0, 30) AS n
+UNION ALL SELECT 'Night', '2011-12-29 01:00+00'::timestamptz + n * interval '1 hour' FROM generate_series(0, 60) AS n;
+UPDATE sales.companies SET timezone = 'Atlantic/Azores';
+SELECT sales.refresh_metrics() > 0 AS some;
+SELECT date, prospects_added FROM sales.analytics WHERE date BETWEEN '2026-10-24' AND '2026-10-26' ORDER BY 1;
+SELECT count(*) FROM sales.check_metrics();
+UPDATE sales.companies SET timezone = 'America/St_Johns';
+SELECT sales.refresh_metrics() > 0 AS some;
+SELECT date, prospects_added FROM sales.analytics WHERE date BETWEEN '2005-10-28' AND '2005-11-01' ORDER BY 1;
+SELECT count(*) FROM sales.check_metrics();
+UPDATE sales.companies SET timezone = 'Pacific/Apia';
+SELECT sales.refresh_metrics() > 0 AS some;
+SELECT date, prospects_added FROM sales.analytics WHERE date BETWEEN '2011-12-27' AND '2012-01-01' ORDER BY 1;
+SELECT count(*) FROM sales.check_metrics();
+UPDATE sales.companies SET timezone = 'Europe/Paris';
+-- Many contacts of one day: counted, and taken back.
+INSERT INTO sales.interactions (prospect_id, channel, type, interaction_date)
+SELECT prospect_id, 'email', 'sent', '2026-10-24 10:00+00' FROM sales.prospects WHERE first_name = 'Night';
+SELECT sales.refresh_metrics() > 0 AS some;
+SELECT prospects_contacted FROM sales.success_metrics WHERE period_start = '2026-10-01' AND period_end = '2026-10-31';
+DELETE FROM sales.interactions WHERE interaction_id IN
+    (SELECT interaction_id FROM sales.interactions WHERE interaction_date = '2026-10-24 10:00+00' LIMIT 40);
+SELECT sales.refresh_metrics() > 0 AS some;
+SELECT prospects_contacted FROM sales.success_metrics WHERE period_start = '2026-10-01' AND period_end = '2026-10-31';
+SELECT count(*) FROM sales.check_metrics();
+DELETE FROM sales.interactions WHERE interaction_date = '2026-10-24 10:00+00';
+-- Periods that cross years, and the ends of calendars.
+INSERT INTO sales.interactions (prospect_id, channel, type, response_received, interaction_date) VALUES
+    (:ada, 'email', 'sent', true, '2020-12-31 23:30+01'), (:ada, 'email', 'sent', false, '2021-01-01 00:30+01'),
+    (:ada, 'email', 'sent', false, '2021-01-03 23:59:59.999999+01'), (:ada, 'email', 'sent', false, '2021-01-04 00:00+01'),
+    (:ada, 'email', 'sent', false, '0001-01-01 00:10+00'), (:ada, 'email', 'sent', false, '9999-12-30 12:00+00');
+SELECT sales.refresh_metrics() > 0 AS some;
+SELECT period_start, period_end, prospects_contacted, responses_received, response_rate_percent FROM sales.success_metrics
+WHERE period_start BETWEEN '2020-10-01' AND '2021-01-04' OR period_start < '0002-01-01' OR period_start > '9000-01-01' ORDER BY 1, 2;
+SELECT count(*) FROM sales.check_metrics();
+DELETE FROM sales.interactions WHERE interaction_date < '2021-02-01' OR interaction_date > '9000-01-01';
 -- A tenant cannot pass for a restore and so hide changes from the metrics.
 SELECT sales.refresh_metrics() >= 0 AS fine;
 SET row_security = off;

@@ -1,6 +1,7 @@
-# Four sessions insert, change, move, delete, merge and back-date at random
-# while others recompute; afterwards the metrics equal a plain recomputation,
-# every time.
+# Four sessions insert, change, move, delete, merge, erase and back-date at
+# random, in savepoints, prepared transactions and old snapshots, while others
+# recompute and move timezones and prices; afterwards the metrics equal a plain
+# recomputation, every time.
 use strict;
 use warnings;
 
@@ -13,6 +14,7 @@ $node->init;
 $node->append_conf('postgresql.conf', <<'CONF');
 shared_preload_libraries = 'sales_assistant'
 max_worker_processes = 16
+max_prepared_transactions = 10
 fsync = off
 CONF
 $node->start;
@@ -122,14 +124,25 @@ BEGIN
         END;
     END IF;
 END $$;
--- The platform's side: hard deletes, timezones, recomputation of all.
+-- One act that never fails, for transactions that are prepared or see one snapshot only.
+CREATE FUNCTION try_act(n int, a int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM sales.set_tenant(tenant(n), admin(tenant(n)), true);
+    PERFORM act(a);
+EXCEPTION WHEN foreign_key_violation OR no_data_found THEN NULL;
+END $$;
+-- The platform's side: hard deletes, timezones, prices, recomputation of all.
 CREATE PROCEDURE operate(what int) LANGUAGE plpgsql AS $$
 BEGIN
     IF what < 6 THEN
         DELETE FROM sales.prospects WHERE prospect_id = (SELECT prospect_id FROM sales.prospects ORDER BY random() LIMIT 1);
     ELSIF what < 9 THEN
-        UPDATE sales.companies SET timezone = (ARRAY['Europe/Paris', 'America/New_York', 'Pacific/Auckland', 'Asia/Kolkata', 'UTC'])[1 + floor(random() * 5)]
+        UPDATE sales.companies SET timezone = (ARRAY['Europe/Paris', 'America/New_York', 'Pacific/Auckland', 'Asia/Kolkata', 'UTC', 'Atlantic/Azores'])[1 + floor(random() * 6)]
         WHERE domain = 'beta.test';
+    ELSIF what < 11 THEN
+        INSERT INTO sales.system_settings (company_id, category, key_name, value)
+        VALUES (CASE WHEN random() < 0.5 THEN tenant(0) END, 'billing', 'monthly_cost', (random() * 900)::numeric(10,2)::text)
+        ON CONFLICT (company_id, category, key_name) DO UPDATE SET value = excluded.value;
     ELSE
         PERFORM sales_internal.refresh_all_metrics();
     END IF;
@@ -145,6 +158,36 @@ append_to_file($turn, <<'SQL');
 \set fail random(0, 99)
 CALL turn(:n, :a, :b, :c, :fail);
 SQL
+my $prepared = $node->basedir . '/prepared.sql';
+append_to_file($prepared, <<'SQL');
+\set n random(0, 1)
+\set a random(0, 99)
+\set b random(0, 99)
+\set keep random(0, 2)
+BEGIN;
+SELECT try_act(:n, :a);
+SELECT try_act(:n, :b);
+PREPARE TRANSACTION 'session :client_id';
+\if :keep
+COMMIT PREPARED 'session :client_id';
+\else
+ROLLBACK PREPARED 'session :client_id';
+\endif
+SQL
+my $strict = $node->basedir . '/strict.sql';
+append_to_file($strict, <<'SQL');
+\set n random(0, 1)
+\set a random(0, 99)
+\set level random(0, 1)
+\if :level
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+\else
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+\endif
+SELECT try_act(:n, :a);
+SELECT sales.refresh_metrics();
+COMMIT;
+SQL
 my $operate = $node->basedir . '/operate.sql';
 append_to_file($operate, "\\set what random(0, 99)\nCALL operate(:what);\n");
 
@@ -159,12 +202,14 @@ for my $round (1 .. 4)
 		[ 'pgbench', @common, $seed, '-c', 1, '-t', 200, '-f', $operate, 'postgres' ],
 		'<', \$in, '>', \my $operator_out, '2>', \my $operator_err);
 	my $result = IPC::Run::run(
-		[ 'pgbench', @common, $seed, '-c', 4, '-j', 2, '-t', 150, '-U', 'tester', '-f', $turn, 'postgres' ],
+		[ 'pgbench', @common, $seed, '-c', 4, '-j', 2, '-t', 150, '-U', 'tester',
+			'-f', "$turn\@6", '-f', "$prepared\@1", '-f', "$strict\@1", 'postgres' ],
 		'<', \$in, '>', \$out, '2>', \$err);
 	my $operated = $operator->finish;
 	ok($result, "round $round: four sessions came through (seed $seed)") or diag($err);
 	ok($operated, "round $round: and the operator") or diag($operator_err);
 
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '0', "round $round: nothing is left prepared");
 	# What is left of the marks, by both ways of consuming them.
 	$node->safe_psql('postgres', 'SELECT sales_internal.refresh_all_metrics()');
 	my $wrong = $node->safe_psql('postgres', <<'SQL');
