@@ -82,10 +82,11 @@ check() { # NAME LOG: runs the rest, counts "ok" and "FAILED" lines of pg_regres
     local log=$1
     shift
     "$@" >"$log" 2>&1 || true
-    sed -n '/^test \|^ *[a-z0-9_]* *\.\.\. /p' "$log"
+    # PG 15 writes "test NAME ... ok", later ones "ok 1 - NAME"
+    sed -n '/^test \|^ *[a-z0-9_]* *\.\.\. \|^\(not \)\?ok /p' "$log"
     local ok bad
-    ok=$(grep -cE '\.\.\. ok ' "$log" || true)
-    bad=$(grep -cE '\.\.\. (FAILED|failed)' "$log" || true)
+    ok=$(grep -cE '\.\.\. ok |^ok [0-9]' "$log" || true)
+    bad=$(grep -cE '\.\.\. (FAILED|failed)|^not ok [0-9]' "$log" || true)
     if [ "$ok" = 0 ] && [ "$bad" = 0 ]; then
         bad=1
         cat "$log"

@@ -19,89 +19,175 @@ COMMENT ON FUNCTION sales_internal.partition_of(text, timestamp) IS
     'Name and bounds (UTC) of the partition for an instant: months of audit_logs, quarters of interactions, years of analytics';
 REVOKE ALL ON FUNCTION sales_internal.partition_of(text, timestamp) FROM PUBLIC;
 
--- Takes every lock that a new partition needs: DEFAULT for itself, and the
--- tables that the foreign keys point to against writers.  Applications lock the
--- same tables in any order, so to wait for one while holding another would be
--- a deadlock sooner or later.  Hence only the first lock is waited for, and not
--- for long; the others are there or all are given back, and next time the one
--- that was in the way is the first.
-CREATE OR REPLACE FUNCTION sales_internal.lock_for_partition(parent text) RETURNS void
+-- Takes every lock that attaching a partition needs: the tables that the foreign
+-- keys point to against writers, and DEFAULT for itself.  Applications lock the
+-- same tables in any order.  So no lock is waited for longer than all of them
+-- together may take before anybody's deadlock_timeout, after which PostgreSQL
+-- would look for a deadlock and pick a victim: then all are given back, and
+-- after a short pause they are asked for again.
+CREATE OR REPLACE FUNCTION sales_internal.lock_for_partition(parent text, with_default boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '500ms'
 AS $$
 DECLARE
-    first text := format('sales.%I', parent || '_default');
+    before CONSTANT text := current_setting('lock_timeout');
     lockable record;
+    patience integer;
 BEGIN
+    SELECT greatest(10, (SELECT setting::integer FROM pg_settings WHERE name = 'deadlock_timeout') / (count(DISTINCT confrelid) + 2)) INTO patience
+    FROM pg_constraint WHERE conrelid = format('sales.%I', parent)::regclass AND contype = 'f';
     FOR attempt IN 1 .. 8 LOOP
         BEGIN
+            PERFORM set_config('lock_timeout', least(patience, 200)::text, true);
             FOR lockable IN
-                SELECT name, mode, name = first AS waits
-                FROM (SELECT format('sales.%I', parent || '_default') AS name, 'ACCESS EXCLUSIVE' AS mode
-                      UNION ALL
-                      SELECT DISTINCT confrelid::regclass::text, 'SHARE ROW EXCLUSIVE' FROM pg_constraint
-                      WHERE conrelid = format('sales.%I', parent)::regclass AND contype = 'f') t
-                ORDER BY waits DESC, name
+                SELECT DISTINCT confrelid::regclass::text AS name, 'SHARE ROW EXCLUSIVE' AS mode, 1 AS turn FROM pg_constraint
+                WHERE conrelid = format('sales.%I', parent)::regclass AND contype = 'f'
+                UNION ALL
+                SELECT format('sales.%I', parent || '_default'), 'ACCESS EXCLUSIVE', 2 WHERE with_default
+                ORDER BY turn, name
             LOOP
-                EXECUTE format('LOCK TABLE %s IN %s MODE%s', lockable.name, lockable.mode,
-                               CASE WHEN NOT lockable.waits THEN ' NOWAIT' END);
+                EXECUTE format('LOCK TABLE %s IN %s MODE', lockable.name, lockable.mode);
             END LOOP;
+            PERFORM set_config('lock_timeout', before, true);
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
-            first := lockable.name;
+            PERFORM pg_sleep(0.02 + random() * 0.08);
         END;
     END LOOP;
     RAISE lock_not_available USING
-        MESSAGE = format('no partition of %s could be made, as %s is in use', parent, first),
+        MESSAGE = format('no partition of %s could be made, as %s is in use', parent, lockable.name),
         HINT = 'It is tried again; rows go to the default partition meanwhile.';
 END
 $$;
-COMMENT ON FUNCTION sales_internal.lock_for_partition(text) IS
-    'Locks what making a partition needs, without ever waiting for one lock while it holds another';
-REVOKE ALL ON FUNCTION sales_internal.lock_for_partition(text) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.lock_for_partition(text, boolean) IS
+    'Locks what attaching a partition needs; waits for no lock long enough to be in anybody''s deadlock';
+REVOKE ALL ON FUNCTION sales_internal.lock_for_partition(text, boolean) FROM PUBLIC;
 
--- Makes one partition; rows of its range that are in DEFAULT move into it.
-CREATE OR REPLACE FUNCTION sales_internal.make_partition(parent text, at timestamp) RETURNS boolean
+CREATE OR REPLACE FUNCTION sales_internal.partition_key(parent text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE parent WHEN 'audit_logs' THEN 'created_at' WHEN 'interactions' THEN 'interaction_date' ELSE 'date' END $$;
+COMMENT ON FUNCTION sales_internal.partition_key(text) IS 'Column that a table is partitioned by';
+REVOKE ALL ON FUNCTION sales_internal.partition_key(text) FROM PUBLIC;
+
+-- First step: a table of its own with the parent's columns, indexes, checks and
+-- foreign keys and a check of its range, so that attaching it finds all there
+-- and reads nothing.
+CREATE OR REPLACE FUNCTION sales_internal.prepare_partition(parent text, at timestamp) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
 AS $$
 DECLARE
     part record := sales_internal.partition_of(parent, at);
-    key text := CASE parent WHEN 'audit_logs' THEN 'created_at' WHEN 'interactions' THEN 'interaction_date' ELSE 'date' END;
+    foreign_key record;
 BEGIN
-    IF to_regclass('sales.' || quote_ident(part.name)) IS NOT NULL THEN
-        RETURN false;
-    END IF;
-    PERFORM sales_internal.lock_for_partition(parent);
-    -- The rows move as they are: that is no change to be audited.
-    PERFORM sales_internal.audit_open_door();
-    EXECUTE format('CREATE TABLE sales.%I (LIKE sales.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part.name, parent);
+    EXECUTE format('CREATE TABLE sales.%I (LIKE sales.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES, '
+                   'CONSTRAINT range CHECK (%3$I >= %4$L AND %3$I < %5$L))',
+                   part.name, parent, sales_internal.partition_key(parent), part.low, part.high);
     EXECUTE format('COMMENT ON TABLE sales.%I IS %L', part.name,
                    format('Rows of %s from %s to %s', parent, part.low::date, part.high::date - 1));
-    -- a member of the extension is not dumped: its rows are, with those of DEFAULT
-    EXECUTE format('ALTER EXTENSION sales_assistant ADD TABLE sales.%I', part.name);
-    EXECUTE format('WITH moved AS (DELETE FROM sales.%I WHERE %I >= %L AND %I < %L RETURNING *) INSERT INTO sales.%I SELECT * FROM moved',
-                   parent || '_default', key, part.low, key, part.high, part.name);
-    PERFORM sales_internal.audit_close_door();
-    EXECUTE format('ALTER TABLE sales.%I ATTACH PARTITION sales.%I FOR VALUES FROM (%L) TO (%L)',
-                   parent, part.name, part.low, part.high);
     EXECUTE format('ALTER TABLE sales.%I ENABLE ROW LEVEL SECURITY', part.name);
     EXECUTE format('ALTER TABLE sales.%I FORCE ROW LEVEL SECURITY', part.name);
+    FOR foreign_key IN
+        SELECT conname, pg_get_constraintdef(oid) AS definition FROM pg_constraint
+        WHERE conrelid = format('sales.%I', parent)::regclass AND contype = 'f' AND conparentid = 0 ORDER BY conname
+    LOOP
+        EXECUTE format('ALTER TABLE sales.%I ADD CONSTRAINT %I %s', part.name, foreign_key.conname, foreign_key.definition);
+    END LOOP;
+    -- a member of the extension is not dumped: its rows are, with those of DEFAULT
+    EXECUTE format('ALTER EXTENSION sales_assistant ADD TABLE sales.%I', part.name);
+END
+$$;
+COMMENT ON FUNCTION sales_internal.prepare_partition(text, timestamp) IS
+    'Makes the table that will be the partition for an instant, not attached yet';
+REVOKE ALL ON FUNCTION sales_internal.prepare_partition(text, timestamp) FROM PUBLIC;
+
+-- Rows of the partition's range move from DEFAULT: as they are, which is no
+-- change to be audited.  Foreign keys are looked at, since who deletes a
+-- prospect meanwhile does not see the rows that arrive.
+CREATE OR REPLACE FUNCTION sales_internal.fill_partition(parent text, at timestamp) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    part record := sales_internal.partition_of(parent, at);
+    moved bigint;
+BEGIN
+    PERFORM sales_internal.audit_open_door();
+    EXECUTE format('WITH moved AS (DELETE FROM sales.%I WHERE %I >= %L AND %I < %L RETURNING *) INSERT INTO sales.%I SELECT * FROM moved',
+                   parent || '_default', sales_internal.partition_key(parent), part.low, sales_internal.partition_key(parent), part.high, part.name);
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    PERFORM sales_internal.audit_close_door();
+    RETURN moved;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.fill_partition(text, timestamp) IS 'Moves rows from DEFAULT into the table of a partition and returns how many';
+REVOKE ALL ON FUNCTION sales_internal.fill_partition(text, timestamp) FROM PUBLIC;
+
+-- Second step: most rows move while everybody works on; then, under the locks,
+-- those that came meanwhile, and the table is attached.  What is left in DEFAULT
+-- is read once under the locks: with a DEFAULT that is empty or nearly so, the
+-- normal case, that takes no time.
+CREATE OR REPLACE FUNCTION sales_internal.attach_partition(parent text, at timestamp) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    part record := sales_internal.partition_of(parent, at);
+BEGIN
+    PERFORM sales_internal.fill_partition(parent, at);
+    PERFORM sales_internal.lock_for_partition(parent);
+    PERFORM sales_internal.fill_partition(parent, at);
+    EXECUTE format('ALTER TABLE sales.%I ATTACH PARTITION sales.%I FOR VALUES FROM (%L) TO (%L)', parent, part.name, part.low, part.high);
+    EXECUTE format('ALTER TABLE sales.%I DROP CONSTRAINT range', part.name);
     IF parent = 'audit_logs' THEN
         EXECUTE format('CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON sales.%I '
                        'FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.audit_append_only()', part.name);
     END IF;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.attach_partition(text, timestamp) IS
+    'Moves the rows of a prepared partition out of DEFAULT and attaches it';
+REVOKE ALL ON FUNCTION sales_internal.attach_partition(text, timestamp) FROM PUBLIC;
+
+-- What there is for an instant: 'attached', 'prepared' or null.
+CREATE OR REPLACE FUNCTION sales_internal.partition_state(parent text, at timestamp) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN c.relispartition THEN 'attached' ELSE 'prepared' END FROM pg_class c
+    WHERE c.oid = to_regclass(format('sales.%I', (sales_internal.partition_of(partition_state.parent, partition_state.at)).name))
+$$;
+COMMENT ON FUNCTION sales_internal.partition_state(text, timestamp) IS 'attached, prepared, or null where there is no table for the instant';
+REVOKE ALL ON FUNCTION sales_internal.partition_state(text, timestamp) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.make_partition(parent text, at timestamp) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    state text := sales_internal.partition_state(parent, at);
+BEGIN
+    IF state = 'attached' THEN
+        RETURN false;
+    ELSIF state IS NULL THEN
+        PERFORM sales_internal.lock_for_partition(parent, false);
+        PERFORM sales_internal.prepare_partition(parent, at);
+    END IF;
+    PERFORM sales_internal.attach_partition(parent, at);
     RETURN true;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.make_partition(text, timestamp) IS
-    'Makes the partition for an instant unless it is there, and moves its rows out of DEFAULT';
+    'Makes the partition for an instant unless it is there, and moves its rows out of DEFAULT, in one transaction';
 REVOKE ALL ON FUNCTION sales_internal.make_partition(text, timestamp) FROM PUBLIC;
 
 -- One partition a call, as locks are kept until the transaction's end: where
--- more are wanted the task is due again at once.
+-- more are wanted the task is due again at once.  One whose rows lie in DEFAULT
+-- takes two calls, so that no lock of the first is kept while rows move.
 CREATE OR REPLACE FUNCTION sales_internal.keep_partitions() RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -110,34 +196,43 @@ AS $$
 DECLARE
     moment timestamp := sales_internal.now();
     wanted record;
+    state text;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtextextended('sales_assistant partitions', 0)) THEN
         RETURN 0;
     END IF;
     FOR wanted IN
-        -- now and ahead
-        SELECT p.parent, moment + n * p.step AS at
-        FROM (VALUES ('audit_logs', interval '1 month'), ('interactions', interval '3 months'), ('analytics', interval '1 year')) p (parent, step)
-        CROSS JOIN generate_series(0, 2) n
-        UNION
-        -- and wherever rows lie in DEFAULT
-        SELECT 'audit_logs', date_trunc('month', created_at::timestamp) FROM sales.audit_logs_default
-        UNION
-        SELECT 'interactions', date_trunc('quarter', interaction_date::timestamp) FROM sales.interactions_default
-        UNION
-        SELECT 'analytics', date_trunc('year', date::timestamp) FROM sales.analytics_default
-        ORDER BY 1, 2
+        SELECT w.parent, w.at, bool_or(w.has_rows) AS has_rows
+        FROM (-- now and ahead
+              SELECT p.parent, date_trunc(p.unit, moment + n * p.step) AS at, false AS has_rows
+              FROM (VALUES ('audit_logs', 'month', interval '1 month'), ('interactions', 'quarter', interval '3 months'),
+                           ('analytics', 'year', interval '1 year')) p (parent, unit, step)
+              CROSS JOIN generate_series(0, 2) n
+              UNION ALL
+              -- and wherever rows lie in DEFAULT
+              SELECT DISTINCT 'audit_logs', date_trunc('month', created_at::timestamp), true FROM sales.audit_logs_default
+              UNION ALL
+              SELECT DISTINCT 'interactions', date_trunc('quarter', interaction_date::timestamp), true FROM sales.interactions_default
+              UNION ALL
+              SELECT DISTINCT 'analytics', date_trunc('year', date::timestamp), true FROM sales.analytics_default) w
+        GROUP BY w.parent, w.at ORDER BY w.parent, w.at
     LOOP
-        IF sales_internal.make_partition(wanted.parent, wanted.at) THEN
-            UPDATE sales_internal.periodic_tasks SET next_run = sales_internal.now() WHERE name = 'partitions';
-            RETURN 1;
+        state := sales_internal.partition_state(wanted.parent, wanted.at);
+        CONTINUE WHEN state = 'attached';
+        UPDATE sales_internal.periodic_tasks SET next_run = sales_internal.now() WHERE name = 'partitions';
+        IF state IS NULL AND wanted.has_rows THEN
+            PERFORM sales_internal.lock_for_partition(wanted.parent, false);
+            PERFORM sales_internal.prepare_partition(wanted.parent, wanted.at);
+            RETURN 0;
         END IF;
+        PERFORM sales_internal.make_partition(wanted.parent, wanted.at);
+        RETURN 1;
     END LOOP;
     RETURN 0;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.keep_partitions() IS
-    'Periodic task: makes one partition, of now, of two periods ahead or of rows in DEFAULT; returns how many it made, 0 or 1';
+    'Periodic task: one step towards the partitions of now, of two periods ahead and of rows in DEFAULT; returns how many it attached, 0 or 1';
 REVOKE ALL ON FUNCTION sales_internal.keep_partitions() FROM PUBLIC;
 
 DO $$

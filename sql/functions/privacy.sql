@@ -48,6 +48,20 @@ FROM (VALUES
     ('sales.templates', 'none', 'keep', 'Set-up', 'name language'),
     ('sales.email_campaigns', 'mention', 'redact', 'Whom a campaign is for', 'target_filter'),
     ('sales.email_campaigns', 'none', 'keep', 'Set-up', 'name schedule_cron'),
+    ('sales.campaign_recipients', 'prospect', 'erase', 'Mails of campaigns to the person', 'reason address_hash domain'),
+    ('sales.campaign_recipients', 'none', 'keep', 'Statistics', 'timezone message_ref bounce_type'),
+    ('sales.campaign_steps', 'mention', 'redact', 'Texts of campaigns', 'approved_subject approved_content approved_variables'),
+    ('sales.campaign_steps', 'none', 'keep', 'Set-up', 'approved_language'),
+    ('sales.email_events', 'prospect', 'erase', 'What became of mails to the person', 'detail'),
+    ('sales.email_events', 'none', 'keep', 'Statistics', 'event event_key'),
+    ('sales.consents', 'prospect', 'erase', 'Proof of consent', 'source'),
+    ('sales.consents', 'none', 'keep', 'Proof of consent', 'purpose'),
+    ('sales.suppressions', 'mention', 'redact', 'That an address is not written to', 'source'),
+    ('sales.suppressions', 'none', 'keep', 'That an address is not written to: a keyed hash, so that it stays so after erasure', 'address address_hash'),
+    ('sales.mailboxes', 'mention', 'redact', 'Mailboxes of the company', 'last_error'),
+    ('sales.mailboxes', 'user', 'keep', 'Mailboxes of the company', 'email display_name reply_to smtp_url smtp_user smtp_tls provider imap_url imap_user imap_tls dkim_selector'),
+    ('sales_internal.mail_keys', 'none', 'keep', 'Key of the hashes of addresses', 'key'),
+    ('sales_internal.domain_slots', 'none', 'keep', 'When a mail domain is written to next', 'domain'),
     ('sales.users', 'user', 'keep', 'Logins of the company''s own people', 'email password_hash first_name last_name language'),
     ('sales_internal.sessions', 'user', 'keep', 'Sessions of the company''s own people', 'user_agent ip_address'),
     ('sales.companies', 'none', 'keep', 'The company itself', 'name domain language timezone'),
@@ -63,12 +77,15 @@ FROM (VALUES
     ('sales_internal.setting_defaults', 'none', 'keep', 'Reference data', 'key value description'),
     ('sales_internal.issuers', 'none', 'keep', 'Identity providers', 'issuer jwks claims'),
     ('sales_internal.job_kinds', 'none', 'keep', 'Reference data', 'kind mode prepare_function settle_function'),
-    ('sales_internal.periodic_tasks', 'none', 'keep', 'State', 'name run_function last_error'),
+    ('sales_internal.periodic_tasks', 'mention', 'redact', 'Why a task failed', 'last_error'),
+    ('sales_internal.periodic_tasks', 'none', 'keep', 'Set-up', 'name run_function'),
     ('sales_internal.local_texts', 'none', 'keep', 'Reference data', 'language purpose subject body'),
     ('sales_internal.lexicon', 'none', 'keep', 'Reference data', 'language word'),
     ('sales_internal.email_lists', 'none', 'keep', 'Reference data', 'kind value'),
     ('sales_internal.import_headers', 'none', 'keep', 'Reference data', 'header field'),
     ('sales_internal.scorecards', 'none', 'keep', 'Weights of a model; categories are sectors, sources, ranks and countries', 'label model options'),
+    ('sales_internal.service_pace', 'mention', 'redact', 'Why a service is left alone for a while', 'last_error'),
+    ('sales_internal.service_pace', 'none', 'keep', 'Services', 'service'),
     ('sales_internal.ai_costs', 'none', 'keep', 'What calls cost', 'provider purpose model'))
     AS v (table_name, found_by, on_erase, purpose, columns)
 CROSS JOIN LATERAL unnest(string_to_array(v.columns, ' ')) AS c (column_name);
@@ -372,7 +389,8 @@ BEGIN
         SELECT c.target, string_agg(format('t.%I::text', c.name), ', ' ORDER BY c.number) AS texts,
                bool_or(c.found_by = 'prospect') AS is_linked
         FROM sales_internal.personal_columns() c
-        WHERE c.found_by = 'prospect' OR (c.found_by = 'mention' AND c.on_erase = 'redact')
+        WHERE (c.found_by = 'prospect' OR (c.found_by = 'mention' AND c.on_erase = 'redact'))
+          AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.target AND a.attname = 'company_id' AND NOT a.attisdropped)
         GROUP BY c.target ORDER BY c.target::text
     LOOP
         EXECUTE format('SELECT count(*) FROM %s t WHERE t.company_id = $1 AND %s sales_internal.mentions(concat_ws('' '', %s), $3)',
@@ -528,6 +546,7 @@ BEGIN
     END IF;
     FOR place IN
         SELECT c.target,
+               EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.target AND a.attname = 'company_id' AND NOT a.attisdropped) AS is_tenants,
                string_agg(CASE WHEN c.found_by = 'mention' AND c.on_erase = 'erase'
                                THEN format('%I = %s', c.name, sales_internal.erased_value(c.type, c.not_null))
                                WHEN c.size IS NOT NULL THEN format('%1$I = left(sales_internal.redact(t.%1$I, $2), %2$s)', c.name, c.size)
@@ -536,8 +555,8 @@ BEGIN
         FROM sales_internal.personal_columns() c
         WHERE c.found_by <> 'audit' AND c.on_erase <> 'delete' GROUP BY 1 ORDER BY c.target::text
     LOOP
-        EXECUTE format('UPDATE %s t SET %s WHERE t.company_id = $1 AND sales_internal.mentions(concat_ws('' '', %s), $2)',
-                       place.target, place.assignments, place.texts)
+        EXECUTE format('UPDATE %s t SET %s WHERE %s sales_internal.mentions(concat_ws('' '', %s), $2)',
+                       place.target, place.assignments, CASE WHEN place.is_tenants THEN 't.company_id = $1 AND' ELSE '' END, place.texts)
         USING company, pattern;
         GET DIAGNOSTICS changed = ROW_COUNT;
         IF changed > 0 THEN

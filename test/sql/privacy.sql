@@ -17,12 +17,12 @@ WHERE c.relnamespace IN ('sales'::regnamespace, 'sales_internal'::regnamespace, 
   AND NOT EXISTS (SELECT FROM sales_internal.data_map m WHERE to_regclass(m.table_name) = c.oid AND m.column_name = a.attname)
 ORDER BY 1;
 SELECT table_name, column_name AS no_such_column FROM sales_internal.data_map m
-WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(m.table_name) AND a.attname = m.column_name AND NOT a.attisdropped) ORDER BY 1, 2;
+WHERE to_regclass(m.table_name) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(m.table_name) AND a.attname = m.column_name AND NOT a.attisdropped) ORDER BY 1, 2;
 SELECT table_name, column_name AS stands_twice FROM sales_internal.data_map GROUP BY 1, 2 HAVING count(*) > 1;
 -- what the map says can be done: rows found by the prospect's key have one, and so on
 SELECT DISTINCT table_name AS cannot_be_found_so FROM sales_internal.data_map m
-WHERE m.found_by = 'prospect' AND to_regclass(m.table_name) NOT IN (SELECT t.target FROM sales_internal.person_tables() t)
-   OR m.found_by IN ('mention', 'key', 'address', 'audit') AND NOT EXISTS (SELECT FROM pg_attribute a
+WHERE to_regclass(m.table_name) IS NOT NULL AND m.found_by = 'prospect' AND to_regclass(m.table_name) NOT IN (SELECT t.target FROM sales_internal.person_tables() t)
+   OR to_regclass(m.table_name) IS NOT NULL AND m.found_by IN ('key', 'address', 'audit') AND NOT EXISTS (SELECT FROM pg_attribute a
       WHERE a.attrelid = to_regclass(m.table_name) AND a.attname = 'company_id' AND NOT a.attisdropped);
 SELECT DISTINCT found_by, on_erase FROM sales_internal.data_map ORDER BY 1, 2;
 

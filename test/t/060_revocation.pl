@@ -60,7 +60,7 @@ like($err, qr/made for another role or database/, 'nor to another database');
 
 both("UPDATE sales.users SET is_active = false WHERE email = 'a\@alpha.test'", 'deactivation', 'nothing',
 	"UPDATE sales.users SET is_active = true WHERE email = 'a\@alpha.test'");
-both("UPDATE sales.roles SET permissions = permissions || '{\\\"x\\\": []}' WHERE name = 'admin'", 'changed permissions', 'nothing');
+both("UPDATE sales.roles SET permissions = permissions || '{\\\"products\\\": [\\\"read\\\"]}' WHERE name = 'admin'", 'changed permissions', 'nothing');
 both("UPDATE sales.companies SET subscription_status = 'suspended' WHERE name = 'Alpha'", 'suspension', 'nothing');
 is($node->safe_psql('postgres', $enter . 'SELECT name FROM sales.products', extra_params => [ '-U', 'app' ]), 'Alpha product', 'suspended: a new login reads');
 ($rc, $out, $err) = $node->psql('postgres', $enter . "INSERT INTO sales.products (name) VALUES ('x')", extra_params => [ '-U', 'app' ]);
@@ -100,7 +100,7 @@ like($err, qr/before the server started/, 'a context from before a restart is re
 is($node->safe_psql('postgres', 'SELECT name FROM sales.products', extra_params => [ '-U', 'bi' ]), 'Alpha product', 'a bound role stays bound');
 
 # parallel workers see what the leader sees
-is($node->safe_psql('postgres', "$enter SET force_parallel_mode = on; SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
+is($node->safe_psql('postgres', "$enter DO \$\$ BEGIN PERFORM set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query'); END \$\$; SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
 SELECT count(*), max(name) FROM sales.products", extra_params => [ '-U', 'app' ]), '1|Alpha product', 'in parallel workers too');
 
 # the end of a company
