@@ -18,6 +18,7 @@ SQL_INSTALL = \
     75_reports \
     80_imports \
     85_campaigns \
+    86_campaign_zones \
     90_privacy \
     95_partitions \
     97_ops
@@ -40,6 +41,11 @@ SQL_FUNCTIONS = \
     report_words \
     reports \
     report_html \
+    campaigns_audience \
+    campaigns_launch \
+    campaigns_send \
+    campaigns_events \
+    campaigns_inbox \
     isolation \
     privacy \
     partitions \

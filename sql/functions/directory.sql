@@ -21,13 +21,14 @@ BEGIN
          (SELECT '{"*": ["read", "export"]}'::jsonb
                  || jsonb_object_agg(t, '["create", "update", "delete", "approve"]'::jsonb)
           FROM unnest('{products,product_pricing,product_benefits,templates,addresses,prospects,messages,tasks,interactions,
-                        conversion_funnel,enrichments,import_jobs,email_campaigns,success_reports,
+                        conversion_funnel,enrichments,import_jobs,email_campaigns,campaign_steps,suppressions,
+                        consents,success_reports,
                         improvement_suggestions}'::text[]) t), true),
         (sales.uuidv7(), new_company, 'seller', 'Works on prospects',
          '{"*": ["read"], "prospects": ["create", "update"], "addresses": ["create", "update"],
            "messages": ["create", "update"], "tasks": ["create", "update"],
            "interactions": ["create", "update"], "conversion_funnel": ["create", "update"],
-           "enrichments": ["create", "update"]}', true),
+           "enrichments": ["create", "update"], "consents": ["create", "update"], "suppressions": ["create"]}', true),
         (sales.uuidv7(), new_company, 'viewer', 'Reads only', '{"*": ["read"]}', true);
     IF admin_email IS NOT NULL THEN
         INSERT INTO sales.users (company_id, email, role_id, language, password_hash)

@@ -24,6 +24,9 @@ DECLARE
     task uuid := sales.uuidv7();
     job uuid := sales.uuidv7();
     run uuid := sales.uuidv7();
+    mailbox uuid := sales.uuidv7();
+    campaign uuid := sales.uuidv7();
+    recipient uuid := sales.uuidv7();
 BEGIN
     INSERT INTO sales.system_settings (company_id, category, key_name, value) VALUES (company, 'probe', 'key', 'value');
     INSERT INTO sales.api_keys (company_id, service_name, key_value) VALUES (company, 'probe', 'a-secret-of-the-probe');
@@ -42,7 +45,13 @@ BEGIN
     INSERT INTO sales.import_jobs (import_job_id, company_id, user_id, name, source_type) VALUES (job, company, who, 'probe', 'csv');
     INSERT INTO sales.import_runs (run_id, company_id, import_job_id) VALUES (run, company, job);
     INSERT INTO sales.import_rejects (company_id, run_id, row_number, reason) VALUES (company, run, 1, 'probe');
-    INSERT INTO sales.email_campaigns (company_id, created_by, name, template_id) VALUES (company, who, 'probe', template);
+    INSERT INTO sales.mailboxes (mailbox_id, company_id, email) VALUES (mailbox, company, 'probe@client.invalid');
+    INSERT INTO sales.email_campaigns (campaign_id, company_id, created_by, name, template_id) VALUES (campaign, company, who, 'probe', template);
+    INSERT INTO sales.campaign_steps (company_id, campaign_id, step_number, template_id) VALUES (company, campaign, 2, template);
+    INSERT INTO sales.campaign_recipients (recipient_id, company_id, campaign_id, prospect_id, mailbox_id) VALUES (recipient, company, campaign, prospect, mailbox);
+    INSERT INTO sales.email_events (company_id, recipient_id, prospect_id, event, at, event_key) VALUES (company, recipient, prospect, 'opened', now(), 'probe');
+    INSERT INTO sales.suppressions (company_id, address) VALUES (company, 'probe@client.invalid');
+    INSERT INTO sales.consents (company_id, prospect_id, source, recorded_by) VALUES (company, prospect, 'probe', who);
     INSERT INTO sales.success_reports (company_id, report_type, report_period) VALUES (company, 'monthly', '2026-01');
     INSERT INTO sales.improvement_suggestions (company_id, suggestion_type, suggested_change) VALUES (company, 'channel_mix', 'probe');
     INSERT INTO sales.analytics (company_id, date) VALUES (company, '2026-01-01');

@@ -30,13 +30,14 @@ FROM (VALUES
     ('sales.enrichments', 'none', 'keep', 'Statistics: who was asked', 'source_api'),
     ('sales.audit_logs', 'audit', 'erase', 'Proof of who changed what', 'old_values new_values'),
     ('sales.audit_logs', 'user', 'keep', 'Proof of who changed what', 'table_name ip_address user_agent gdpr_basis'),
-    ('sales.import_rejects', 'mention', 'erase', 'Rows that an import did not take', 'reason raw_text source_name'),
+    ('sales.import_rejects', 'mention', 'erase', 'Rows that an import did not take', 'reason raw_text'),
     ('sales.import_rejects', 'none', 'keep', 'Name of a column', 'column_name'),
-    ('sales.import_runs', 'mention', 'redact', 'How an import went', 'mapping options error progress'),
-    ('sales.import_runs', 'none', 'keep', 'State', 'status detected'),
+    ('sales.import_runs', 'mention', 'redact', 'How an import went', 'mapping options error'),
+    ('sales.import_runs', 'none', 'keep', 'State', 'status'),
     ('sales.import_jobs', 'mention', 'redact', 'How an import went', 'error_log'),
     ('sales.import_jobs', 'none', 'keep', 'Set-up of an import', 'name source_config schedule_cron field_mapping'),
     ('sales_internal.import_changes', 'prospect', 'delete', 'Undoing an import', 'before'),
+    ('sales_internal.import_staging', 'none', 'keep', 'Empty but while an import runs', 'fields raw bad_column reason'),
     ('sales_internal.jobs', 'key', 'erase', 'Work about the person: calls of services and their answers', 'args result error'),
     ('sales_internal.jobs', 'mention', 'redact', 'Work under way is not doubled', 'unique_key'),
     ('sales_internal.jobs', 'none', 'keep', 'What kind of work', 'kind state'),
@@ -46,7 +47,8 @@ FROM (VALUES
     ('sales.templates', 'mention', 'redact', 'Templates', 'subject_template content_template variables'),
     ('sales.templates', 'none', 'keep', 'Set-up', 'name language'),
     ('sales.email_campaigns', 'mention', 'redact', 'Whom a campaign is for', 'target_filter'),
-    ('sales.email_campaigns', 'none', 'keep', 'Set-up', 'name schedule_cron'),
+    ('sales.email_campaigns', 'none', 'keep', 'Set-up', 'name schedule_cron approval'),
+    ('sales_internal.country_zones', 'none', 'keep', 'Reference data', 'country region zone'),
     ('sales.campaign_recipients', 'prospect', 'erase', 'Mails of campaigns to the person', 'reason address_hash domain'),
     ('sales.campaign_recipients', 'none', 'keep', 'Statistics', 'timezone message_ref bounce_type'),
     ('sales.campaign_steps', 'mention', 'redact', 'Texts of campaigns', 'approved_subject approved_content approved_variables'),
@@ -552,7 +554,7 @@ BEGIN
                                ELSE format('%1$I = sales_internal.redact(t.%1$I, $2)', c.name) END, ', ' ORDER BY c.number) AS assignments,
                string_agg(format('t.%I::text', c.name), ', ' ORDER BY c.number) AS texts
         FROM sales_internal.personal_columns() c
-        WHERE c.found_by <> 'audit' AND c.on_erase <> 'delete' GROUP BY 1 ORDER BY c.target::text
+        WHERE c.found_by <> 'audit' AND c.on_erase <> 'delete' AND c.type <> 'bytea'::regtype GROUP BY 1 ORDER BY c.target::text
     LOOP
         EXECUTE format('UPDATE %s t SET %s WHERE %s sales_internal.mentions(concat_ws('' '', %s), $2)',
                        place.target, place.assignments, CASE WHEN place.is_tenants THEN 't.company_id = $1 AND' ELSE '' END, place.texts)
@@ -582,6 +584,8 @@ BEGIN
     PERFORM FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id = person FOR UPDATE;
     keys := sales_internal.person_keys(company, person);
     pattern := sales_internal.person_pattern(company, person);
+    -- who is imported again must not be written to: of the address a keyed hash stays
+    PERFORM sales_internal.suppress_address(company, (SELECT p.email FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id = person), 'erased');
     PERFORM sales_internal.erase_audit(company, keys, pattern);
     -- an audit row of an erasure would hold what was erased
     PERFORM sales_internal.audit_open_door();

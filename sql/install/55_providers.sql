@@ -4,7 +4,7 @@
 CREATE TABLE sales.providers (
     name varchar(50) PRIMARY KEY CHECK (name ~ '^[a-z0-9_.-]+$'),
     purpose text NOT NULL CHECK (purpose IN
-        ('chat', 'website', 'linkedin', 'twitter', 'company_info', 'email_validation', 'tenders', 'competitors')),
+        ('chat', 'website', 'linkedin', 'twitter', 'company_info', 'email_validation', 'tenders', 'competitors', 'mail')),
     base_url text NOT NULL CHECK (base_url ~ '^https?://'),
     request jsonb NOT NULL CHECK (jsonb_typeof(request) = 'object'),
     answer jsonb NOT NULL CHECK (jsonb_typeof(answer) = 'object'),
@@ -18,7 +18,7 @@ CREATE TABLE sales.providers (
 );
 COMMENT ON TABLE sales.providers IS 'Outside services as data: how to call each and how to read its answer';
 COMMENT ON COLUMN sales.providers.name IS 'Name; a company uses the provider when it has an api_keys row of this service_name';
-COMMENT ON COLUMN sales.providers.purpose IS 'chat, an enrichment type, tenders or competitors';
+COMMENT ON COLUMN sales.providers.purpose IS 'chat, an enrichment type, tenders, competitors or mail';
 COMMENT ON COLUMN sales.providers.base_url IS 'Start of every URL, such as https://api.openai.com/v1';
 COMMENT ON COLUMN sales.providers.request IS
     'Request template: method, url, headers, json (the body) and auth; strings are Mustache over the call''s variables';

@@ -1,21 +1,27 @@
 /*
  * mustache.c
- *		render_template(): Mustache templates over JSON.
+ *		render_template(): Mustache templates over JSON; and which variables a
+ *		template cannot do without.
  *
- * Covered: variables with and without HTML escaping, dotted names, implicit
- * iterators, sections, inverted sections, comments, set delimiters, and the
- * rules for tags that stand alone on a line.  Left out: partials (a template
- * is one row of sales.templates), lambdas, inheritance, dynamic names; a
- * partial tag is an error.
+ * Covered: the whole core of the specification, that is variables with and
+ * without HTML escaping, dotted names, implicit iterators, sections, inverted
+ * sections, comments, set delimiters, partials, and the rules for tags that
+ * stand alone on a line.  A partial is looked up in the object "_partials" of
+ * the variables; one that is not there is empty.  Left out are the optional
+ * modules: lambdas, inheritance, dynamic names.
  *
  * A template is rendered straight from its text with a stack of JSON values.
  * Depth and output size are bounded, since a template is tenants' input.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "nodes/value.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "core/json.h"
@@ -31,6 +37,7 @@ typedef struct Mustache
 	char		close[MAX_DELIMITER];
 	json_t	   *stack[MAX_DEPTH + 1];
 	int			depth;
+	int			partial_depth;
 	bool		html;
 	StringInfo	out;
 } Mustache;
@@ -42,6 +49,7 @@ typedef struct Tag
 	char	   *name;
 	const char *start;			/* of the tag, or of its line if alone there */
 	const char *end;			/* after the tag, or after its line */
+	int			indent;			/* of a partial alone on its line, in bytes */
 } Tag;
 
 static void render_part(Mustache *m, const char *from, const char *until);
@@ -180,6 +188,7 @@ take_line(Mustache *m, Tag *tag)
 	if ((start == m->text || start[-1] == '\n') && (*end == '\0' || *end == '\n' ||
 													(end[0] == '\r' && end[1] == '\n')))
 	{
+		tag->indent = tag->start - start;
 		tag->start = start;
 		tag->end = *end == '\r' ? end + 2 : *end == '\n' ? end + 1 : end;
 	}
@@ -198,6 +207,7 @@ next_tag(Mustache *m, const char *from, const char *until, Tag *tag)
 		return false;
 	body = open + strlen(m->open);
 	tag->start = open;
+	tag->indent = 0;
 	tag->kind = strchr("&{#^/!>=", *body) != NULL && *body != '\0' ? *body : 0;
 	if (tag->kind != 0)
 		body++;
@@ -214,9 +224,7 @@ next_tag(Mustache *m, const char *from, const char *until, Tag *tag)
 	tag->name = pnstrdup(body, close - body);
 	if (tag->name[0] == '\0' && tag->kind != '!')
 		template_error(m, open, "a tag has no name");
-	if (tag->kind == '>')
-		template_error(m, open, "partials are not supported");
-	if (tag->kind != 0 && strchr("#^/!=", tag->kind) != NULL)
+	if (tag->kind != 0 && strchr("#^/!=>", tag->kind) != NULL)
 		take_line(m, tag);
 	return true;
 }
@@ -268,6 +276,40 @@ render_with(Mustache *m, json_t *value, const char *from, const char *until)
 	m->depth--;
 	strcpy(m->open, open);
 	strcpy(m->close, close);
+}
+
+/* A partial's own lines get the indentation of its tag. */
+static char *
+indented(const char *text, const char *indent, int length)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (const char *p = text; *p; p++)
+	{
+		if (p == text || p[-1] == '\n')
+			appendBinaryStringInfo(&out, indent, length);
+		appendStringInfoChar(&out, *p);
+	}
+	return out.data;
+}
+
+static void
+render_partial(Mustache *m, const Tag *tag)
+{
+	json_t	   *partials = json_object_get(m->stack[0], "_partials");
+	const char *text = json_string_value(json_object_get(partials, tag->name));
+	Mustache	inner = *m;
+
+	if (text == NULL)
+		return;
+	if (m->partial_depth >= MAX_DEPTH)
+		template_error(m, tag->start, "partials are nested too deeply");
+	inner.text = tag->indent > 0 ? indented(text, tag->start, tag->indent) : text;
+	inner.partial_depth++;
+	strcpy(inner.open, "{{");
+	strcpy(inner.close, "}}");
+	render_part(&inner, inner.text, inner.text + strlen(inner.text));
 }
 
 static void
@@ -325,6 +367,9 @@ render_part(Mustache *m, const char *from, const char *until)
 				break;
 			case '!':
 				break;
+			case '>':
+				render_partial(m, &tag);
+				break;
 			default:
 				append_value(m, lookup(m, tag.name), tag.kind == 0 && m->html);
 				break;
@@ -335,6 +380,57 @@ render_part(Mustache *m, const char *from, const char *until)
 }
 
 PG_FUNCTION_INFO_V1(sales_render_template);
+PG_FUNCTION_INFO_V1(sales_template_variables);
+
+/*
+ * Names of variables that stand outside any section: where one is missing,
+ * the text has a hole.  (Inside a section its writer has said what happens.)
+ */
+static void
+required_variables(Mustache *m, const char *from, const char *until, List **names)
+{
+	Tag			tag;
+
+	while (next_tag(m, from, until, &tag))
+	{
+		from = tag.end;
+		if (tag.kind == '#' || tag.kind == '^')
+			from = find_close(m, &tag, until).end;
+		else if (tag.kind == '/')
+			template_error(m, tag.start, "a section is closed that was not opened");
+		else if (tag.kind == '=')
+			set_delimiters(m, tag.start, tag.name);
+		else if (tag.kind == 0 || tag.kind == '&' || tag.kind == '{')
+			*names = lappend(*names, makeString(tag.name));
+	}
+}
+
+/* sales_internal.template_variables(template text) → text[], each once */
+Datum
+sales_template_variables(PG_FUNCTION_ARGS)
+{
+	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Mustache	m = {0};
+	List	   *names = NIL;
+	List	   *seen = NIL;
+	ListCell   *cell;
+	Datum	   *values;
+	int			n = 0;
+
+	m.text = source;
+	strcpy(m.open, "{{");
+	strcpy(m.close, "}}");
+	required_variables(&m, source, source + strlen(source), &names);
+	values = palloc(sizeof(Datum) * Max(list_length(names), 1));
+	foreach(cell, names)
+	{
+		if (list_member(seen, lfirst(cell)))
+			continue;
+		seen = lappend(seen, lfirst(cell));
+		values[n++] = CStringGetTextDatum(strVal(lfirst(cell)));
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
 
 /* sales.render_template(template text, variables jsonb, html boolean) → text */
 Datum

@@ -114,6 +114,9 @@ take_reply(char *data, size_t size, size_t count, void *arg)
 	size_t		length = bytes;
 	size_t		used = call->reply_goes_on ? strlen(call->reply) : 0;
 
+	/* the answer to libcurl's QUIT says nothing of the mail */
+	if (bytes >= 3 && strncmp(data, "221", 3) == 0)
+		return bytes;
 	while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r'))
 		length--;
 	call->reply_goes_on = length > 3 && data[3] == '-';
@@ -301,7 +304,7 @@ set_login(HttpCall *call, json_t *session, const char *secret)
 {
 	const char *user = json_string_value(json_object_get(session, "user"));
 	const char *tls = json_string_value(json_object_get(session, "tls"));
-	bool		optional = tls != NULL ? strcmp(tls, "optional") == 0 : call->host_allowed;
+	bool		optional = call->host_allowed && (tls == NULL || strcmp(tls, "required") != 0);
 
 	curl_easy_setopt(call->easy, CURLOPT_USE_SSL,
 					 (long) (optional ? CURLUSESSL_TRY : CURLUSESSL_ALL));

@@ -40,7 +40,7 @@ typedef struct HttpCall
  * Or sends a mail: url smtp:// or smtps://, and
  *   mail: {"from": address, "to": [addresses], "message": RFC 5322 text,
  *          "user": login for `secret`, "tls": "required" or "optional"}.
- *   Without "tls" the session may be in clear to allowed_hosts alone.
+ *   A session in clear takes both: "tls" that is not "required", and allowed_hosts.
  * Or asks a mailbox: url imap:// or imaps:// with the folder as its path, and
  *   imap: {"user": login for `secret`, "command": one IMAP command, "tls": as above}.
  * `secret` goes where auth says; null without one.  Returns null and sets
