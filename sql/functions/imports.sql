@@ -1,13 +1,61 @@
--- Imports: CSV to prospects, every row accounted for.
+-- Imports: files to prospects, every row accounted for.
 
-CREATE OR REPLACE FUNCTION sales_internal.parse_csv(
-    data text, delimiter text DEFAULT NULL, OUT row_number integer, OUT fields text[], OUT raw text)
-RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'sales_parse_csv'
+-- --- the file, row by row (src/imports) ---
+
+CREATE OR REPLACE FUNCTION sales_internal.csv_open(
+    data bytea, encoding text, delimiter text, OUT headers text[], OUT found_encoding text, OUT found_delimiter text)
+    AS 'MODULE_PATHNAME', 'sales_csv_open'
     LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION sales_internal.parse_csv(text, text) IS
-    'Rows of CSV text by COPY''s parser; the delimiter is found unless given; fields null: the text is broken from here on, raw says why';
-REVOKE ALL ON FUNCTION sales_internal.parse_csv(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.csv_open(bytea, text, text) IS
+    'Opens a file for csv_rows(); data null: the spool of this process; headers null: the file is empty';
+REVOKE ALL ON FUNCTION sales_internal.csv_open(bytea, text, text) FROM PUBLIC;
+CREATE OR REPLACE FUNCTION sales_internal.csv_open(
+    data text, encoding text, delimiter text, OUT headers text[], OUT found_encoding text, OUT found_delimiter text)
+    AS 'MODULE_PATHNAME', 'sales_csv_open'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.csv_open(text, text, text) IS 'As for bytea; encoding must be UTF-8';
+REVOKE ALL ON FUNCTION sales_internal.csv_open(text, text, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.csv_map(
+    columns integer[], fields text[], constants text[], transforms text[], zone text, skip bigint, company uuid) RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_csv_map'
+    LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION sales_internal.csv_map(integer[], text[], text[], text[], text, bigint, uuid) IS
+    'Says what the columns of the open file fill (0: a constant), how many rows to pass over, and for whom';
+REVOKE ALL ON FUNCTION sales_internal.csv_map(integer[], text[], text[], text[], text, bigint, uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.csv_rows(most integer) RETURNS TABLE (
+    row_number integer, raw text, bad_column text, reason text,
+    first_name text, last_name text, email text, phone text, job_title text, company_name text, company_size text, industry text,
+    street_address text, city text, postal_code text, region text, country text, website text, linkedin_url text,
+    twitter_url text, blog_url text, estimated_budget_amount numeric, estimated_budget_currency text, pain_points text,
+    notes text, created_at timestamptz, email_key uuid, linkedin_key uuid, phone_key uuid, name_key uuid, employees integer)
+    AS 'MODULE_PATHNAME', 'sales_csv_rows'
+    LANGUAGE C VOLATILE STRICT ROWS 10000;
+COMMENT ON FUNCTION sales_internal.csv_rows(integer) IS
+    'The next rows of the open file, mapped and checked; reason says why a row cannot be taken';
+REVOKE ALL ON FUNCTION sales_internal.csv_rows(integer) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.csv_fields(
+    OUT row_number integer, OUT fields text[], OUT raw text, OUT problem text) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sales_csv_fields'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.csv_fields() IS 'The rest of the open file as it is; for tests';
+REVOKE ALL ON FUNCTION sales_internal.csv_fields() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.csv_close() RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_csv_close'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.csv_close() IS 'Closes the open file, if there is one';
+REVOKE ALL ON FUNCTION sales_internal.csv_close() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.import_fields(OUT field text, OUT width integer, OUT of_address boolean) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sales_import_fields'
+    LANGUAGE C IMMUTABLE;
+COMMENT ON FUNCTION sales_internal.import_fields() IS 'Fields that an import can fill, with their greatest length';
+REVOKE ALL ON FUNCTION sales_internal.import_fields() FROM PUBLIC;
+
+-- --- mapping ---
 
 -- Letters and digits, lower case, without accents: how headers are compared.
 CREATE OR REPLACE FUNCTION sales_internal.header_key(header text) RETURNS text
@@ -17,43 +65,28 @@ AS $$ SELECT regexp_replace(lower(normalize(header, NFKD)), '[^a-z0-9]', '', 'g'
 COMMENT ON FUNCTION sales_internal.header_key(text) IS 'A header without case, accents, blanks and signs';
 REVOKE ALL ON FUNCTION sales_internal.header_key(text) FROM PUBLIC;
 
--- Fields that an import can fill, with their width.
-CREATE OR REPLACE FUNCTION sales_internal.import_fields() RETURNS TABLE (field text, width integer, of_address boolean)
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT * FROM (VALUES
-        ('first_name', 50, false), ('last_name', 50, false), ('full_name', 101, false), ('email', 100, false), ('phone', 20, false),
-        ('job_title', 100, false), ('company_name', 100, false), ('company_size', 20, false), ('industry', 100, false),
-        ('street_address', 200, true), ('city', 100, true), ('postal_code', 20, true), ('region', 100, true), ('country', 50, true),
-        ('website', 200, false), ('linkedin_url', 200, false), ('twitter_url', 200, false), ('blog_url', 200, false),
-        ('estimated_budget_amount', 20, false), ('estimated_budget_currency', 3, false), ('pain_points', 100000, false),
-        ('notes', 100000, false), ('created_at', 40, false)) v (field, width, of_address)
-$$;
-COMMENT ON FUNCTION sales_internal.import_fields() IS 'Fields that an import can fill, with their greatest length';
-REVOKE ALL ON FUNCTION sales_internal.import_fields() FROM PUBLIC;
-
--- One entry a header: the field it fills (or null) and its transforms.
-CREATE OR REPLACE FUNCTION sales_internal.map_headers(headers text[], field_mapping jsonb)
-RETURNS TABLE (n integer, header text, field text, transforms text[])
+-- {"Header": "column"} or {"Header": {"column": ..., "transform": ... or [...]}}, and "constants".
+CREATE OR REPLACE FUNCTION sales_internal.check_mapping(headers text[], field_mapping jsonb) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wrong text;
 BEGIN
-    IF field_mapping IS NOT NULL AND jsonb_typeof(field_mapping) <> 'object' THEN
+    IF field_mapping IS NULL THEN
+        RETURN;
+    ELSIF jsonb_typeof(field_mapping) <> 'object' OR jsonb_typeof(coalesce(field_mapping -> 'constants', '{}')) <> 'object' THEN
         RAISE invalid_parameter_value USING MESSAGE = 'field_mapping must be a JSON object',
-            HINT = 'Write {"Header": "column"} or {"Header": {"column": "email", "transform": ["trim", "lower"]}}.';
+            HINT = 'Write {"Header": "column"} or {"Header": {"column": "email", "transform": ["trim", "lower"]}}, and {"constants": {"column": "value"}}.';
     END IF;
-    SELECT key INTO wrong FROM jsonb_object_keys(coalesce(field_mapping, '{}')) key
-    WHERE key <> 'constants' AND key <> ALL (coalesce(headers, '{}'));
-    IF FOUND THEN
+    SELECT key INTO wrong FROM jsonb_object_keys(field_mapping) key
+    WHERE key <> 'constants' AND NOT EXISTS (SELECT FROM unnest(headers) h WHERE btrim(h) = btrim(key));
+    IF FOUND AND headers IS NOT NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = format('the file has no header "%s"', wrong),
             HINT = format('Its headers are: %s.', array_to_string(headers, ', '));
     END IF;
     SELECT coalesce(value ->> 'column', value #>> '{}') INTO wrong
-    FROM (SELECT value FROM jsonb_each(coalesce(field_mapping, '{}') - 'constants')
+    FROM (SELECT value FROM jsonb_each(field_mapping - 'constants')
           UNION ALL SELECT to_jsonb(key) FROM jsonb_object_keys(coalesce(field_mapping -> 'constants', '{}')) key) v
     WHERE value <> 'null'
       AND coalesce(value ->> 'column', value #>> '{}') NOT IN (SELECT f.field FROM sales_internal.import_fields() f);
@@ -61,316 +94,449 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = format('prospects cannot be imported into a column "%s"', wrong),
             HINT = format('Columns: %s.', (SELECT string_agg(f.field, ', ') FROM sales_internal.import_fields() f));
     END IF;
-    RETURN QUERY
-    SELECT h.i::integer, h.name,
-           CASE WHEN field_mapping - 'constants' <> '{}'
-                THEN coalesce(field_mapping -> h.name ->> 'column', field_mapping ->> h.name)
-                -- the first header that means a field fills it
-                WHEN row_number() OVER (PARTITION BY k.field ORDER BY h.i) = 1 THEN k.field END,
-           (SELECT array_agg(t) FROM jsonb_array_elements_text(
-               CASE WHEN jsonb_typeof(field_mapping -> h.name -> 'transform') = 'array'
-                    THEN field_mapping -> h.name -> 'transform' END) t)
+END
+$$;
+COMMENT ON FUNCTION sales_internal.check_mapping(text[], jsonb) IS
+    'Error with a hint unless a mapping fits the headers (null: any) and the columns that can be filled';
+REVOKE ALL ON FUNCTION sales_internal.check_mapping(text[], jsonb) FROM PUBLIC;
+
+-- One row a header: the field it fills (or null) and its transforms.
+CREATE OR REPLACE FUNCTION sales_internal.map_headers(headers text[], field_mapping jsonb)
+RETURNS TABLE (n integer, header text, field text, transforms text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT h.i::integer, h.name, m.field, m.transforms
     FROM unnest(headers) WITH ORDINALITY h (name, i)
+    LEFT JOIN LATERAL (SELECT g.value FROM jsonb_each(field_mapping - 'constants') g WHERE btrim(g.key) = btrim(h.name) LIMIT 1) given ON true
     LEFT JOIN sales_internal.import_headers k ON k.header = CASE sales_internal.header_key(h.name)
         -- French exports: Nom beside Prénom is the last name
         WHEN 'nom' THEN 'lastname' ELSE sales_internal.header_key(h.name) END
-    ORDER BY h.i;
-END
+    LEFT JOIN sales_internal.import_fields() f ON f.field = k.field
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN field_mapping - 'constants' <> '{}' THEN coalesce(given.value ->> 'column', given.value #>> '{}')
+                    -- of an address the first header counts: parts of two addresses make none
+                    WHEN NOT f.of_address OR row_number() OVER (PARTITION BY k.field ORDER BY h.i) = 1 THEN k.field END AS field,
+               CASE jsonb_typeof(given.value -> 'transform')
+                   WHEN 'array' THEN (SELECT string_agg(t, E'\n') FROM jsonb_array_elements_text(given.value -> 'transform') t)
+                   ELSE given.value ->> 'transform' END AS transforms) m
+    ORDER BY h.i
 $$;
 COMMENT ON FUNCTION sales_internal.map_headers(text[], jsonb) IS
     'What each header of a file fills: as field_mapping says, else as known exports call it';
 REVOKE ALL ON FUNCTION sales_internal.map_headers(text[], jsonb) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION sales_internal.transform(value text, transforms text[]) RETURNS text
-LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    step text;
-BEGIN
-    value := btrim(value, E' \t\r\n\u00A0');
-    FOREACH step IN ARRAY coalesce(transforms, '{}') LOOP
-        value := CASE step
-            WHEN 'trim' THEN value WHEN 'lower' THEN lower(value) WHEN 'upper' THEN upper(value)
-            WHEN 'initcap' THEN initcap(value)
-            WHEN 'decimal_comma' THEN replace(replace(value, '.', ''), ',', '.')
-            WHEN 'digits' THEN regexp_replace(value, '[^0-9+]', '', 'g') END;
-        IF value IS NULL AND step NOT IN ('trim', 'lower', 'upper', 'initcap', 'decimal_comma', 'digits') THEN
-            RAISE invalid_parameter_value USING MESSAGE = format('there is no transform "%s"', step),
-                HINT = 'Transforms: trim, lower, upper, initcap, decimal_comma, digits.';
-        END IF;
-    END LOOP;
-    RETURN nullif(value, '');
-END
-$$;
-COMMENT ON FUNCTION sales_internal.transform(text, text[]) IS 'A field, trimmed and transformed; null when empty';
-REVOKE ALL ON FUNCTION sales_internal.transform(text, text[]) FROM PUBLIC;
-
-CREATE OR REPLACE FUNCTION sales_internal.to_amount(value text) RETURNS numeric
-LANGUAGE sql IMMUTABLE STRICT
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN plain ~ '^\d{1,8}(\.\d+)?$' THEN round(plain::numeric, 2) END
-    FROM (SELECT CASE
-        WHEN v ~ '^\d{1,3}(\.\d{3})+(,\d+)?$' OR v ~ '^\d+,\d{1,2}$' THEN replace(replace(v, '.', ''), ',', '.')
-        ELSE replace(v, ',', '') END AS plain
-        FROM (SELECT regexp_replace(value, '[€$£\s\u00A0]|EUR|USD|GBP', '', 'g') AS v) x) y
-$$;
-COMMENT ON FUNCTION sales_internal.to_amount(text) IS
-    'An amount in English or continental notation; null where it is none';
-REVOKE ALL ON FUNCTION sales_internal.to_amount(text) FROM PUBLIC;
-
--- Reads the file into the staging table and says what is wrong with each row.
-CREATE OR REPLACE FUNCTION sales_internal.stage_csv(run uuid, data text, field_mapping jsonb, options jsonb) RETURNS jsonb
+-- Tells the open file its mapping and the run what was found.
+CREATE OR REPLACE FUNCTION sales_internal.map_file(
+    company uuid, run uuid, headers text[], encoding text, delimiter text, field_mapping jsonb, skip bigint DEFAULT 0) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    headers text[];
     used jsonb;
+    constants jsonb := coalesce(field_mapping -> 'constants', '{}');
 BEGIN
-    SELECT p.fields INTO headers FROM sales_internal.parse_csv(data, options ->> 'delimiter') p LIMIT 1;
     IF headers IS NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = 'the file has no header row',
             HINT = 'The first row must name the columns, such as First Name,Last Name,Email.';
     END IF;
+    PERFORM sales_internal.check_mapping(headers, field_mapping);
     SELECT jsonb_object_agg(m.header, m.field) INTO used
     FROM sales_internal.map_headers(headers, field_mapping) m WHERE m.field IS NOT NULL AND m.header IS NOT NULL;
-    IF used IS NULL AND coalesce(field_mapping -> 'constants', '{}') = '{}' THEN
+    IF used IS NULL AND constants = '{}' THEN
         RAISE invalid_parameter_value USING MESSAGE = 'no header of the file is known',
             DETAIL = format('Its headers are: %s.', array_to_string(headers, ', ')),
             HINT = 'Give field_mapping, such as {"Mail": "email", "Who": "full_name"}.';
     END IF;
-
-    WITH mapped AS MATERIALIZED (
-        SELECT array_agg(m.n) AS ns, array_agg(m.field) AS names, array_agg(array_to_string(m.transforms, ',')) AS steps
-        FROM sales_internal.map_headers(headers, field_mapping) m WHERE m.field IS NOT NULL)
-    INSERT INTO sales_internal.import_staging (run_id, row_number, raw, fields, reason)
-    SELECT run, p.row_number, p.raw,
-           coalesce(field_mapping -> 'constants', '{}') || coalesce(jsonb_strip_nulls((
-               SELECT jsonb_object_agg(u.name, sales_internal.transform(p.fields[u.n], string_to_array(u.step, ',')))
-               FROM unnest(mapped.ns, mapped.names, mapped.steps) u (n, name, step))), '{}'),
-           CASE WHEN p.fields IS NULL THEN p.raw
-                WHEN cardinality(p.fields) <> cardinality(headers)
-                     AND NOT (cardinality(p.fields) = 1 AND p.fields[1] IS NULL)
-                THEN format('the row has %s fields, the header %s', cardinality(p.fields), cardinality(headers)) END
-    FROM sales_internal.parse_csv(data, options ->> 'delimiter') p CROSS JOIN mapped
-    WHERE p.row_number > 1 AND NOT (coalesce(p.raw, '') = '');
-
-    -- "Ada Lovelace" where only a full name is given
-    UPDATE sales_internal.import_staging s
-    SET fields = (s.fields - 'full_name')
-        || jsonb_build_object('first_name', left(split_part(s.fields ->> 'full_name', ' ', 1), 50))
-        || jsonb_strip_nulls(jsonb_build_object('last_name',
-               nullif(left(substr(s.fields ->> 'full_name', strpos(s.fields ->> 'full_name' || ' ', ' ') + 1), 50), '')))
-    WHERE s.run_id = run AND s.fields ? 'full_name' AND NOT s.fields ? 'last_name' AND NOT s.fields ? 'first_name';
-
-    UPDATE sales_internal.import_staging s
-    SET bad_column = v.field, reason = v.reason
-    FROM (
-        SELECT DISTINCT ON (t.row_number) t.row_number, f.key AS field,
-               CASE WHEN length(f.value) > k.width THEN format('longer than %s characters', k.width)
-                    WHEN f.key = 'email' THEN sales_internal.email_problem(f.value)
-                    WHEN f.key = 'estimated_budget_amount' AND sales_internal.to_amount(f.value) IS NULL THEN 'not an amount'
-                    WHEN f.key = 'estimated_budget_currency' AND upper(f.value) !~ '^[A-Z]{3}$' THEN 'not a currency code'
-                    WHEN f.key = 'created_at' AND f.value !~ '^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([+-]\d{2}(:?\d{2})?|Z)?)?$'
-                    THEN 'not a date such as 2026-01-31' END AS reason
-        FROM sales_internal.import_staging t CROSS JOIN LATERAL jsonb_each_text(t.fields) f
-        JOIN sales_internal.import_fields() k ON k.field = f.key
-        WHERE t.run_id = run AND t.reason IS NULL
-        ORDER BY t.row_number, (CASE WHEN length(f.value) > k.width THEN 0
-                    WHEN f.key = 'email' AND sales_internal.email_problem(f.value) IS NOT NULL THEN 0
-                    WHEN f.key = 'estimated_budget_amount' AND sales_internal.to_amount(f.value) IS NULL THEN 0
-                    WHEN f.key = 'estimated_budget_currency' AND upper(f.value) !~ '^[A-Z]{3}$' THEN 0
-                    WHEN f.key = 'created_at' AND f.value !~ '^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([+-]\d{2}(:?\d{2})?|Z)?)?$' THEN 0
-                    ELSE 1 END), f.key) v
-    WHERE s.run_id = run AND s.row_number = v.row_number AND v.reason IS NOT NULL;
-    UPDATE sales_internal.import_staging s
-    SET reason = 'it names nobody: e-mail, LinkedIn, phone and name are all empty'
-    WHERE s.run_id = run AND s.reason IS NULL AND NOT s.fields ?| '{email,linkedin_url,phone,first_name,last_name}';
-    RETURN coalesce(used, '{}');
+    PERFORM sales_internal.csv_map(
+        coalesce(array_agg(v.n), '{}'), coalesce(array_agg(v.field), '{}'), coalesce(array_agg(v.constant), '{}'),
+        coalesce(array_agg(v.transforms), '{}'), (SELECT c.timezone FROM sales.companies c WHERE c.company_id = company), skip, company)
+    FROM (SELECT m.n, m.field, NULL AS constant, m.transforms
+          FROM sales_internal.map_headers(headers, field_mapping) m WHERE m.field IS NOT NULL
+          UNION ALL SELECT 0, e.key, e.value, NULL FROM jsonb_each_text(constants) e) v;
+    UPDATE sales.import_runs r
+    SET mapping = coalesce(used, '{}'), detected = jsonb_build_object('encoding', encoding, 'delimiter', delimiter)
+    WHERE r.company_id = company AND r.run_id = run;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.stage_csv(uuid, text, jsonb, jsonb) IS
-    'Parses, maps and checks a file into the staging table; returns the mapping used';
-REVOKE ALL ON FUNCTION sales_internal.stage_csv(uuid, text, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.map_file(uuid, uuid, text[], text, text, jsonb, bigint) IS
+    'Maps the headers of the open file, checks the mapping, and notes both in the run';
+REVOKE ALL ON FUNCTION sales_internal.map_file(uuid, uuid, text[], text, text, jsonb, bigint) FROM PUBLIC;
 
--- Whom each row is about: by e-mail, else LinkedIn, else phone with a name,
--- else name and company.  Only within the company.
-CREATE OR REPLACE FUNCTION sales_internal.match_staged(run uuid, company uuid) RETURNS void
+-- --- one batch ---
+
+-- Rows of the batch about the same person as an earlier one: by e-mail, LinkedIn,
+-- telephone, name and company.  A telephone or a name that people of different
+-- e-mail, LinkedIn (or, for a telephone, name) share does not count.
+CREATE OR REPLACE FUNCTION sales_internal.mark_duplicates() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    UPDATE sales_internal.import_staging s SET duplicate = true
-    FROM (SELECT t.row_number, row_number() OVER (PARTITION BY coalesce(
-                     'e ' || lower(t.fields ->> 'email'), 'l ' || lower(t.fields ->> 'linkedin_url'),
-                     'p ' || regexp_replace(t.fields ->> 'phone', '[^0-9]', '', 'g') || lower(coalesce(t.fields ->> 'last_name', '')),
-                     'n ' || lower(concat_ws('|', t.fields ->> 'first_name', t.fields ->> 'last_name', t.fields ->> 'company_name')))
-                 ORDER BY t.row_number) AS nth
-          FROM sales_internal.import_staging t WHERE t.run_id = run AND t.reason IS NULL) d
-    WHERE s.run_id = run AND s.row_number = d.row_number AND d.nth > 1;
-
-    UPDATE sales_internal.import_staging s SET prospect_id = m.prospect_id
-    FROM (SELECT DISTINCT ON (t.row_number) t.row_number, p.prospect_id
-          FROM sales_internal.import_staging t
-          JOIN sales.prospects p ON p.company_id = company AND lower(p.email) = lower(t.fields ->> 'email') AND p.deleted_at IS NULL
-          WHERE t.run_id = run AND t.reason IS NULL AND NOT t.duplicate
-          ORDER BY t.row_number, p.prospect_id) m
-    WHERE s.run_id = run AND s.row_number = m.row_number;
-
-    UPDATE sales_internal.import_staging s SET prospect_id = m.prospect_id
-    FROM (SELECT DISTINCT ON (t.row_number) t.row_number, p.prospect_id
-          FROM sales_internal.import_staging t
-          JOIN sales.prospects p ON p.company_id = company AND lower(p.linkedin_url) = lower(t.fields ->> 'linkedin_url')
-           AND p.deleted_at IS NULL AND p.linkedin_url IS NOT NULL
-          WHERE t.run_id = run AND t.reason IS NULL AND NOT t.duplicate AND t.prospect_id IS NULL
-          ORDER BY t.row_number, p.prospect_id) m
-    WHERE s.run_id = run AND s.row_number = m.row_number;
-
-    -- Only for rows without an e-mail address: two people can share the rest.
-    UPDATE sales_internal.import_staging s SET prospect_id = m.prospect_id
-    FROM (SELECT DISTINCT ON (t.row_number) t.row_number, p.prospect_id
-          FROM sales_internal.import_staging t
-          JOIN sales.prospects p ON p.company_id = company AND p.deleted_at IS NULL
-           AND lower(p.last_name) IS NOT DISTINCT FROM lower(t.fields ->> 'last_name')
-           AND lower(p.first_name) IS NOT DISTINCT FROM lower(t.fields ->> 'first_name')
-           AND (regexp_replace(p.phone, '[^0-9]', '', 'g') = regexp_replace(t.fields ->> 'phone', '[^0-9]', '', 'g')
-                OR lower(p.company_name) = lower(t.fields ->> 'company_name'))
-          WHERE t.run_id = run AND t.reason IS NULL AND NOT t.duplicate AND t.prospect_id IS NULL AND NOT t.fields ? 'email'
-          ORDER BY t.row_number, p.prospect_id) m
-    WHERE s.run_id = run AND s.row_number = m.row_number;
-
-    -- Two rows of the file about one prospect: the first counts.
-    UPDATE sales_internal.import_staging s SET duplicate = true
-    FROM (SELECT t.row_number, row_number() OVER (PARTITION BY t.prospect_id ORDER BY t.row_number) AS nth
-          FROM sales_internal.import_staging t WHERE t.run_id = run AND t.prospect_id IS NOT NULL) d
-    WHERE s.run_id = run AND s.row_number = d.row_number AND d.nth > 1;
+    IF EXISTS (SELECT FROM pg_temp.sales_assistant_import b WHERE b.email_key IS NOT NULL GROUP BY b.email_key HAVING count(*) > 1) THEN
+        UPDATE pg_temp.sales_assistant_import b SET duplicate = true
+        FROM (SELECT e.row_number, row_number() OVER (PARTITION BY e.email_key ORDER BY e.row_number) AS nth
+              FROM pg_temp.sales_assistant_import e WHERE e.email_key IS NOT NULL) d
+        WHERE d.row_number = b.row_number AND d.nth > 1;
+    END IF;
+    IF EXISTS (SELECT FROM pg_temp.sales_assistant_import b WHERE b.linkedin_key IS NOT NULL GROUP BY b.linkedin_key HAVING count(*) > 1) THEN
+        UPDATE pg_temp.sales_assistant_import b SET duplicate = true
+        FROM (SELECT e.row_number, row_number() OVER (PARTITION BY e.linkedin_key ORDER BY e.row_number) AS nth
+              FROM pg_temp.sales_assistant_import e WHERE e.linkedin_key IS NOT NULL) d
+        WHERE d.row_number = b.row_number AND d.nth > 1;
+    END IF;
+    IF EXISTS (SELECT FROM pg_temp.sales_assistant_import b WHERE b.phone_key IS NOT NULL GROUP BY b.phone_key HAVING count(*) > 1) THEN
+        CREATE INDEX ON pg_temp.sales_assistant_import (phone_key, row_number);
+        ANALYZE pg_temp.sales_assistant_import;
+        UPDATE pg_temp.sales_assistant_import b SET duplicate = true
+        WHERE NOT b.duplicate AND EXISTS (
+            SELECT FROM (SELECT * FROM pg_temp.sales_assistant_import e
+                         WHERE e.phone_key = b.phone_key AND e.row_number < b.row_number LIMIT 100) e
+            WHERE coalesce(e.email_key = b.email_key, true) AND coalesce(e.linkedin_key = b.linkedin_key, true)
+              AND coalesce(e.who_last = b.who_last, true) AND coalesce(e.who_first = b.who_first, true));
+    END IF;
+    IF EXISTS (SELECT FROM pg_temp.sales_assistant_import b WHERE b.name_key IS NOT NULL GROUP BY b.name_key HAVING count(*) > 1) THEN
+        CREATE INDEX ON pg_temp.sales_assistant_import (name_key, row_number);
+        ANALYZE pg_temp.sales_assistant_import;
+        UPDATE pg_temp.sales_assistant_import b SET duplicate = true
+        WHERE NOT b.duplicate AND EXISTS (
+            SELECT FROM (SELECT * FROM pg_temp.sales_assistant_import e
+                         WHERE e.name_key = b.name_key AND e.row_number < b.row_number LIMIT 100) e
+            WHERE coalesce(e.email_key = b.email_key, true) AND coalesce(e.linkedin_key = b.linkedin_key, true));
+    END IF;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.match_staged(uuid, uuid) IS
-    'Finds duplicates within the file and prospects that are there already';
-REVOKE ALL ON FUNCTION sales_internal.match_staged(uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.mark_duplicates() IS 'Finds duplicates within the batch in the temporary table';
+REVOKE ALL ON FUNCTION sales_internal.mark_duplicates() FROM PUBLIC;
 
--- Values of a staged row as columns of prospects.
-CREATE OR REPLACE FUNCTION sales_internal.staged_prospect(fields jsonb, OUT company_size_id uuid, OUT industry_id uuid)
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT (SELECT z.size_id FROM sales.company_sizes z
-            WHERE z.size_range = replace(fields ->> 'company_size', ' ', '')
-               OR (fields ->> 'company_size' ~ '^\d{1,9}$' AND (fields ->> 'company_size')::integer >= z.min_employees
-                   AND (z.max_employees IS NULL OR (fields ->> 'company_size')::integer <= z.max_employees))
-            ORDER BY z.min_employees LIMIT 1),
-           (SELECT i.industry_id FROM sales.industries i
-            WHERE lower(i.name) = lower(fields ->> 'industry') OR i.nace_codes ? upper(fields ->> 'industry') LIMIT 1)
-$$;
-COMMENT ON FUNCTION sales_internal.staged_prospect(jsonb) IS 'Size range and sector of a row, from the reference data';
-REVOKE ALL ON FUNCTION sales_internal.staged_prospect(jsonb) FROM PUBLIC;
-
--- Old values of the prospects that a run changes: what undo needs.
-CREATE OR REPLACE FUNCTION sales_internal.note_updates(run uuid, company uuid, options jsonb) RETURNS void
+-- The prospect that values belong to: by e-mail, else LinkedIn, else telephone,
+-- else name and company.  A telephone or a name that people of different
+-- e-mail, LinkedIn (or, for a telephone, name) share does not count.
+CREATE OR REPLACE FUNCTION sales_internal.match_rows(company uuid, run uuid) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    WITH incoming AS (
-        SELECT s.prospect_id, p.*, jsonb_strip_nulls(s.fields - '{company_size,industry,created_at,estimated_budget_amount}'::text[]
-                   || jsonb_build_object('company_size_id', r.company_size_id, 'industry_id', r.industry_id,
-                                         'estimated_budget_amount', sales_internal.to_amount(s.fields ->> 'estimated_budget_amount'),
-                                         'estimated_budget_currency', upper(s.fields ->> 'estimated_budget_currency'))) AS new_values
-        FROM sales_internal.import_staging s
-        CROSS JOIN LATERAL sales_internal.staged_prospect(s.fields) r
-        CROSS JOIN LATERAL (SELECT to_jsonb(p) AS old_values FROM sales.prospects p
-                            WHERE p.company_id = company AND p.prospect_id = s.prospect_id) p
-        WHERE s.run_id = run AND s.reason IS NULL AND NOT s.duplicate AND s.prospect_id IS NOT NULL
-    )
+    CREATE TEMP TABLE sales_assistant_matches ON COMMIT DROP AS
+    WITH m AS MATERIALIZED (
+        SELECT t.row_number, coalesce(
+            (SELECT c.prospect_id FROM (
+                 SELECT * FROM sales.prospects p
+                 WHERE sales_internal.email_key(p.company_id, p.email) = t.email_key
+                   AND p.deleted_at IS NULL AND p.email IS NOT NULL LIMIT 100) c
+             WHERE c.company_id = company
+             ORDER BY c.prospect_id LIMIT 1),
+            (SELECT c.prospect_id FROM (
+                 SELECT * FROM sales.prospects p
+                 WHERE sales_internal.linkedin_key(p.company_id, p.linkedin_url) = t.linkedin_key
+                   AND p.deleted_at IS NULL AND p.linkedin_url IS NOT NULL LIMIT 100) c
+             WHERE c.company_id = company
+             ORDER BY c.prospect_id LIMIT 1),
+            (SELECT c.prospect_id FROM (
+                 SELECT * FROM sales.prospects p
+                 WHERE sales_internal.phone_key(p.company_id, p.phone) = t.phone_key
+                   AND p.deleted_at IS NULL AND p.phone IS NOT NULL LIMIT 100) c
+             WHERE c.company_id = company
+               AND coalesce(sales_internal.email_key(company, c.email) = t.email_key, true)
+               AND coalesce(sales_internal.linkedin_key(company, c.linkedin_url) = t.linkedin_key, true)
+               AND coalesce(lower(c.last_name) = t.who_last, true) AND coalesce(lower(c.first_name) = t.who_first, true)
+             ORDER BY c.prospect_id LIMIT 1),
+            (SELECT c.prospect_id FROM (
+                 SELECT * FROM sales.prospects p
+                 WHERE sales_internal.name_key(p.company_id, p.first_name, p.last_name, p.company_name) = t.name_key
+                   AND p.deleted_at IS NULL LIMIT 100) c
+             WHERE c.company_id = company
+               AND coalesce(sales_internal.email_key(company, c.email) = t.email_key, true)
+               AND coalesce(sales_internal.linkedin_key(company, c.linkedin_url) = t.linkedin_key, true)
+             ORDER BY c.prospect_id LIMIT 1)) AS prospect_id
+        FROM pg_temp.sales_assistant_import t WHERE t.reason IS NULL)
+    SELECT m.row_number, m.prospect_id, row_number() OVER (PARTITION BY m.prospect_id ORDER BY m.row_number) AS nth
+    FROM m WHERE m.prospect_id IS NOT NULL;
+    -- Of two rows about one prospect, here or in an earlier batch, the first counts.  What is
+    -- known of the prospect tells its row from others of the file.
+    UPDATE pg_temp.sales_assistant_import b
+    SET prospect_id = m.prospect_id,
+        duplicate = m.nth > 1 OR EXISTS (SELECT FROM sales_internal.import_changes c
+            WHERE c.company_id = company AND c.run_id = run AND c.prospect_id = m.prospect_id),
+        email_key = coalesce(b.email_key, sales_internal.email_key(company, p.email)),
+        linkedin_key = coalesce(b.linkedin_key, sales_internal.linkedin_key(company, p.linkedin_url)),
+        phone_key = coalesce(b.phone_key, sales_internal.phone_key(company, p.phone)),
+        name_key = coalesce(b.name_key, sales_internal.name_key(company, p.first_name, p.last_name, p.company_name)),
+        who_first = coalesce(b.who_first, lower(p.first_name)), who_last = coalesce(b.who_last, lower(p.last_name))
+    FROM pg_temp.sales_assistant_matches m
+    CROSS JOIN LATERAL (SELECT * FROM sales.prospects p WHERE p.prospect_id = m.prospect_id OFFSET 0) p
+    WHERE m.row_number = b.row_number;
+    DROP TABLE pg_temp.sales_assistant_matches;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.match_rows(uuid, uuid) IS
+    'Finds the prospects that rows of the batch are about';
+REVOKE ALL ON FUNCTION sales_internal.match_rows(uuid, uuid) FROM PUBLIC;
+
+-- What the known prospects become: one row for each that is not a duplicate.
+CREATE OR REPLACE FUNCTION sales_internal.update_rows(company uuid, run uuid, mode text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    CREATE TEMP TABLE sales_assistant_updates ON COMMIT DROP AS
+    SELECT b.row_number, b.company_id, b.prospect_id, to_jsonb(o) AS old, to_jsonb(n) AS new
+    FROM pg_temp.sales_assistant_import b
+    -- locked, so that what is read here is what is written over below
+    CROSS JOIN LATERAL (SELECT * FROM sales.prospects p
+                        WHERE p.company_id = b.company_id AND p.prospect_id = b.prospect_id FOR NO KEY UPDATE) p
+    CROSS JOIN LATERAL (
+        SELECT p.first_name, p.last_name, p.email, p.phone, p.job_title, p.company_name, p.company_size_id, p.industry_id, p.website,
+               p.linkedin_url, p.twitter_url, p.blog_url, p.estimated_budget_amount, p.estimated_budget_currency, p.pain_points,
+               p.notes, p.address_id) o
+    CROSS JOIN LATERAL (
+        SELECT b.first_name, b.last_name, CASE WHEN lower(b.email) = lower(p.email) THEN p.email ELSE b.email END AS email, b.phone,
+               b.job_title, b.company_name, b.company_size_id, b.industry_id, b.website, b.linkedin_url, b.twitter_url, b.blog_url,
+               b.estimated_budget_amount, b.estimated_budget_currency, b.pain_points, b.notes) n
+    WHERE b.reason IS NULL AND NOT b.duplicate AND b.prospect_id IS NOT NULL;
+    -- only what is given, and what may change
+    UPDATE pg_temp.sales_assistant_updates u
+    SET new = (SELECT coalesce(jsonb_object_agg(e.key, e.value), '{}') FROM jsonb_each(u.new) e
+               WHERE e.value <> 'null' AND e.value <> u.old -> e.key AND (mode = 'all' OR u.old -> e.key = 'null'));
+    IF mode = 'none' THEN
+        UPDATE pg_temp.sales_assistant_updates u SET new = '{}';
+    END IF;
+    UPDATE pg_temp.sales_assistant_import b SET changed = true
+    FROM pg_temp.sales_assistant_updates u WHERE u.row_number = b.row_number AND u.new <> '{}';
+    UPDATE sales.prospects p
+    SET first_name = q.first_name, last_name = q.last_name, email = q.email, phone = q.phone, job_title = q.job_title,
+        company_name = q.company_name, company_size_id = q.company_size_id, industry_id = q.industry_id, website = q.website,
+        linkedin_url = q.linkedin_url, twitter_url = q.twitter_url, blog_url = q.blog_url,
+        estimated_budget_amount = q.estimated_budget_amount, estimated_budget_currency = q.estimated_budget_currency,
+        pain_points = q.pain_points, notes = q.notes
+    FROM pg_temp.sales_assistant_updates u
+    CROSS JOIN LATERAL jsonb_populate_record(NULL::sales.prospects, u.old || u.new) q
+    WHERE u.new <> '{}' AND p.company_id = u.company_id AND p.prospect_id = u.prospect_id;
     INSERT INTO sales_internal.import_changes (company_id, run_id, prospect_id, before)
-    SELECT company, run, i.prospect_id, b.before
-    FROM incoming i CROSS JOIN LATERAL (
-        SELECT jsonb_object_agg(n.key, i.old_values -> n.key) AS before
-        FROM jsonb_each(i.new_values) n
-        WHERE i.old_values ? n.key AND n.value IS DISTINCT FROM i.old_values -> n.key
-          AND (coalesce(options ->> 'update', 'all') = 'all' OR i.old_values -> n.key = 'null')) b
-    WHERE b.before IS NOT NULL AND coalesce(options ->> 'update', 'all') <> 'none';
+    SELECT company, run, u.prospect_id, coalesce((SELECT jsonb_object_agg(k, u.old -> k) FROM jsonb_object_keys(u.new) k), '{}')
+    FROM pg_temp.sales_assistant_updates u;
+    DROP TABLE pg_temp.sales_assistant_updates;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.note_updates(uuid, uuid, jsonb) IS
-    'Notes the old values of the prospects that a run will change';
-REVOKE ALL ON FUNCTION sales_internal.note_updates(uuid, uuid, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.update_rows(uuid, uuid, text) IS
+    'Updates the known prospects of the batch as the mode says (all, empty, none), and notes their old values';
+REVOKE ALL ON FUNCTION sales_internal.update_rows(uuid, uuid, text) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION sales_internal.write_staged(run uuid, company uuid, options jsonb, origin sales.prospect_source) RETURNS void
+-- Addresses of the batch: new ones, and those of known prospects that moved.
+CREATE OR REPLACE FUNCTION sales_internal.update_addresses(company uuid, run uuid, mode text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    zone text := (SELECT c.timezone FROM sales.companies c WHERE c.company_id = company);
+    moved record;
+    fresh uuid;
 BEGIN
-    UPDATE sales.prospects p
-    SET first_name = CASE WHEN c.before ? 'first_name' THEN s.fields ->> 'first_name' ELSE p.first_name END,
-        last_name = CASE WHEN c.before ? 'last_name' THEN s.fields ->> 'last_name' ELSE p.last_name END,
-        email = CASE WHEN c.before ? 'email' THEN s.fields ->> 'email' ELSE p.email END,
-        phone = CASE WHEN c.before ? 'phone' THEN s.fields ->> 'phone' ELSE p.phone END,
-        job_title = CASE WHEN c.before ? 'job_title' THEN s.fields ->> 'job_title' ELSE p.job_title END,
-        company_name = CASE WHEN c.before ? 'company_name' THEN s.fields ->> 'company_name' ELSE p.company_name END,
-        company_size_id = CASE WHEN c.before ? 'company_size_id' THEN r.company_size_id ELSE p.company_size_id END,
-        industry_id = CASE WHEN c.before ? 'industry_id' THEN r.industry_id ELSE p.industry_id END,
-        website = CASE WHEN c.before ? 'website' THEN s.fields ->> 'website' ELSE p.website END,
-        linkedin_url = CASE WHEN c.before ? 'linkedin_url' THEN s.fields ->> 'linkedin_url' ELSE p.linkedin_url END,
-        twitter_url = CASE WHEN c.before ? 'twitter_url' THEN s.fields ->> 'twitter_url' ELSE p.twitter_url END,
-        blog_url = CASE WHEN c.before ? 'blog_url' THEN s.fields ->> 'blog_url' ELSE p.blog_url END,
-        estimated_budget_amount = CASE WHEN c.before ? 'estimated_budget_amount'
-            THEN sales_internal.to_amount(s.fields ->> 'estimated_budget_amount') ELSE p.estimated_budget_amount END,
-        estimated_budget_currency = CASE WHEN c.before ? 'estimated_budget_currency'
-            THEN upper(s.fields ->> 'estimated_budget_currency') ELSE p.estimated_budget_currency END,
-        pain_points = CASE WHEN c.before ? 'pain_points' THEN s.fields ->> 'pain_points' ELSE p.pain_points END,
-        notes = CASE WHEN c.before ? 'notes' THEN s.fields ->> 'notes' ELSE p.notes END
-    FROM sales_internal.import_staging s
-    JOIN sales_internal.import_changes c ON c.company_id = company AND c.run_id = run AND c.prospect_id = s.prospect_id
-    CROSS JOIN LATERAL sales_internal.staged_prospect(s.fields) r
-    WHERE s.run_id = run AND NOT s.duplicate AND s.reason IS NULL
-      AND p.company_id = company AND p.prospect_id = s.prospect_id;
-
-    -- new prospects, their ids first, so that addresses can go before them
-    CREATE TEMP TABLE IF NOT EXISTS sales_assistant_import_ids (row_number integer, prospect_id uuid, address_id uuid) ON COMMIT DROP;
-    DELETE FROM pg_temp.sales_assistant_import_ids;
-    INSERT INTO pg_temp.sales_assistant_import_ids
-    SELECT s.row_number, sales.uuidv7(),
-           CASE WHEN s.fields ?| '{street_address,city,postal_code,region,country}' THEN sales.uuidv7() END
-    FROM sales_internal.import_staging s
-    WHERE s.run_id = run AND s.reason IS NULL AND NOT s.duplicate AND s.prospect_id IS NULL
-    ORDER BY s.row_number;
     INSERT INTO sales.addresses (address_id, company_id, street_address, city, postal_code, region, country)
-    SELECT i.address_id, company, s.fields ->> 'street_address', s.fields ->> 'city', s.fields ->> 'postal_code',
-           s.fields ->> 'region', s.fields ->> 'country'
-    FROM pg_temp.sales_assistant_import_ids i
-    JOIN sales_internal.import_staging s ON s.run_id = run AND s.row_number = i.row_number
-    WHERE i.address_id IS NOT NULL;
-    INSERT INTO sales.prospects
-        (prospect_id, company_id, product_id, first_name, last_name, email, phone, job_title, company_name, company_size_id,
-         industry_id, address_id, website, linkedin_url, twitter_url, blog_url, estimated_budget_amount,
-         estimated_budget_currency, pain_points, notes, source, created_at)
-    SELECT i.prospect_id, company, (options ->> 'product_id')::uuid, s.fields ->> 'first_name', s.fields ->> 'last_name',
-           s.fields ->> 'email', s.fields ->> 'phone', s.fields ->> 'job_title', s.fields ->> 'company_name',
-           r.company_size_id, r.industry_id, i.address_id, s.fields ->> 'website', s.fields ->> 'linkedin_url',
-           s.fields ->> 'twitter_url', s.fields ->> 'blog_url',
-           sales_internal.to_amount(s.fields ->> 'estimated_budget_amount'), upper(s.fields ->> 'estimated_budget_currency'),
-           s.fields ->> 'pain_points', s.fields ->> 'notes', origin,
-           coalesce(CASE WHEN s.fields ->> 'created_at' ~ '([+-]\d{2}(:?\d{2})?|Z)$' AND length(s.fields ->> 'created_at') > 10
-                         THEN (s.fields ->> 'created_at')::timestamptz
-                         ELSE (s.fields ->> 'created_at')::timestamp AT TIME ZONE zone END, sales_internal.now())
-    FROM pg_temp.sales_assistant_import_ids i
-    JOIN sales_internal.import_staging s ON s.run_id = run AND s.row_number = i.row_number
-    CROSS JOIN LATERAL sales_internal.staged_prospect(s.fields) r
-    ORDER BY i.row_number;
-    INSERT INTO sales_internal.import_changes (company_id, run_id, prospect_id, address_id)
-    SELECT company, run, i.prospect_id, i.address_id FROM pg_temp.sales_assistant_import_ids i;
-    DROP TABLE pg_temp.sales_assistant_import_ids;
+    SELECT b.address_id, company, b.street_address, b.city, b.postal_code, b.region, b.country
+    FROM pg_temp.sales_assistant_import b
+    WHERE b.reason IS NULL AND NOT b.duplicate AND b.prospect_id IS NULL AND b.address_id IS NOT NULL;
+    -- The old address stays as it is, for others may share it and undo wants it.
+    FOR moved IN
+        SELECT b.row_number, b.prospect_id, p.address_id,
+               CASE WHEN mode = 'all' THEN coalesce(b.street_address, a.street_address) ELSE coalesce(a.street_address, b.street_address) END AS street_address,
+               CASE WHEN mode = 'all' THEN coalesce(b.city, a.city) ELSE coalesce(a.city, b.city) END AS city,
+               CASE WHEN mode = 'all' THEN coalesce(b.postal_code, a.postal_code) ELSE coalesce(a.postal_code, b.postal_code) END AS postal_code,
+               CASE WHEN mode = 'all' THEN coalesce(b.region, a.region) ELSE coalesce(a.region, b.region) END AS region,
+               CASE WHEN mode = 'all' THEN coalesce(b.country, a.country) ELSE coalesce(a.country, b.country) END AS country
+        FROM pg_temp.sales_assistant_import b
+        CROSS JOIN LATERAL (SELECT * FROM sales.prospects p
+                            WHERE p.company_id = b.company_id AND p.prospect_id = b.prospect_id OFFSET 0) p
+        LEFT JOIN LATERAL (SELECT * FROM sales.addresses a
+                           WHERE a.company_id = b.company_id AND a.address_id = p.address_id OFFSET 0) a ON true
+        WHERE b.reason IS NULL AND NOT b.duplicate AND b.address_id IS NOT NULL AND mode <> 'none'
+          AND (a.address_id IS NULL OR CASE WHEN mode = 'all'
+                THEN (coalesce(b.street_address, a.street_address), coalesce(b.city, a.city), coalesce(b.postal_code, a.postal_code),
+                      coalesce(b.region, a.region), coalesce(b.country, a.country))
+                ELSE (coalesce(a.street_address, b.street_address), coalesce(a.city, b.city), coalesce(a.postal_code, b.postal_code),
+                      coalesce(a.region, b.region), coalesce(a.country, b.country)) END
+               IS DISTINCT FROM (a.street_address::text, a.city::text, a.postal_code::text, a.region::text, a.country::text))
+    LOOP
+        fresh := sales.uuidv7();
+        INSERT INTO sales.addresses (address_id, company_id, street_address, city, postal_code, region, country)
+        VALUES (fresh, company, moved.street_address, moved.city, moved.postal_code, moved.region, moved.country);
+        UPDATE sales.prospects p SET address_id = fresh WHERE p.company_id = company AND p.prospect_id = moved.prospect_id;
+        UPDATE pg_temp.sales_assistant_import b SET changed = true WHERE b.row_number = moved.row_number;
+        UPDATE sales_internal.import_changes c
+        SET address_id = fresh, before = c.before || jsonb_build_object('address_id', moved.address_id)
+        WHERE c.company_id = company AND c.run_id = run AND c.prospect_id = moved.prospect_id;
+    END LOOP;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.write_staged(uuid, uuid, jsonb, sales.prospect_source) IS
-    'Writes the checked rows: updates of known prospects as noted, and inserts of new ones';
-REVOKE ALL ON FUNCTION sales_internal.write_staged(uuid, uuid, jsonb, sales.prospect_source) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.update_addresses(uuid, uuid, text) IS
+    'Writes the addresses of the batch; a known prospect whose address changed gets a new row';
+REVOKE ALL ON FUNCTION sales_internal.update_addresses(uuid, uuid, text) FROM PUBLIC;
+
+-- Reads, matches and writes up to `most` rows of the open file; how many there
+-- were.  Prospects may just have been filled, so the planner's statistics say
+-- nothing: all look-ups go by index, and joins name the company through a column
+-- of the batch, since a constant would tempt the planner to walk the company.
+CREATE OR REPLACE FUNCTION sales_internal.import_batch(
+    company uuid, run uuid, options jsonb, origin sales.prospect_source, most integer, source_name text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
+AS $$
+DECLARE
+    found_rows integer;
+    mode text := coalesce(options ->> 'update', 'all');
+BEGIN
+    CREATE TEMP TABLE sales_assistant_import ON COMMIT DROP AS
+    SELECT r.*, company AS company_id, sales.uuidv7() AS new_id, NULL::uuid AS prospect_id, false AS duplicate, false AS changed,
+           CASE WHEN coalesce(r.street_address, r.city, r.postal_code, r.region, r.country) IS NOT NULL THEN sales.uuidv7() END AS address_id,
+           (SELECT z.size_id FROM sales.company_sizes z
+            WHERE z.size_range = r.company_size
+               OR (r.employees >= z.min_employees AND r.employees <= coalesce(z.max_employees, r.employees))
+            ORDER BY z.min_employees LIMIT 1) AS company_size_id,
+           i.industry_id, lower(r.first_name) AS who_first, lower(r.last_name) AS who_last
+    FROM sales_internal.csv_rows(most) r
+    LEFT JOIN (SELECT DISTINCT ON (v.name) v.name, n.industry_id
+               FROM sales.industries n
+               CROSS JOIN LATERAL (SELECT lower(n.name) UNION SELECT lower(c) FROM jsonb_array_elements_text(n.nace_codes) c) v (name)
+               ORDER BY v.name, n.industry_id) i ON i.name = lower(r.industry);
+    GET DIAGNOSTICS found_rows = ROW_COUNT;
+    IF found_rows > 0 THEN
+        PERFORM sales_internal.match_rows(company, run);
+        PERFORM sales_internal.mark_duplicates();
+        IF EXISTS (SELECT FROM pg_temp.sales_assistant_import b WHERE b.prospect_id IS NOT NULL AND NOT b.duplicate) THEN
+            PERFORM sales_internal.update_rows(company, run, mode);
+        END IF;
+        IF EXISTS (SELECT FROM pg_temp.sales_assistant_import b WHERE b.address_id IS NOT NULL) THEN
+            PERFORM sales_internal.update_addresses(company, run, mode);
+        END IF;
+        INSERT INTO sales.prospects (prospect_id, company_id, product_id, first_name, last_name, email, phone, job_title,
+            company_name, company_size_id, industry_id, address_id, website, linkedin_url, twitter_url, blog_url,
+            estimated_budget_amount, estimated_budget_currency, pain_points, notes, source, created_at)
+        SELECT b.new_id, company, (options ->> 'product_id')::uuid, b.first_name, b.last_name, b.email, b.phone, b.job_title,
+            b.company_name, b.company_size_id, b.industry_id, b.address_id, b.website, b.linkedin_url, b.twitter_url, b.blog_url,
+            b.estimated_budget_amount, b.estimated_budget_currency, b.pain_points, b.notes, origin,
+            coalesce(b.created_at, sales_internal.now())
+        FROM pg_temp.sales_assistant_import b WHERE b.reason IS NULL AND NOT b.duplicate AND b.prospect_id IS NULL;
+        INSERT INTO sales_internal.import_changes (company_id, run_id, prospect_id, address_id)
+        SELECT company, run, b.new_id, b.address_id
+        FROM pg_temp.sales_assistant_import b WHERE b.reason IS NULL AND NOT b.duplicate AND b.prospect_id IS NULL;
+        INSERT INTO sales.import_rejects (company_id, run_id, row_number, column_name, reason, raw_text, source_name)
+        SELECT company, run, b.row_number, b.bad_column, b.reason, b.raw, import_batch.source_name
+        FROM pg_temp.sales_assistant_import b WHERE b.reason IS NOT NULL ORDER BY b.row_number;
+        UPDATE sales.import_runs r
+        SET rows_read = r.rows_read + found_rows, rows_rejected = r.rows_rejected + n.rejected, rows_duplicate = r.rows_duplicate + n.duplicate,
+            rows_inserted = r.rows_inserted + n.new, rows_updated = r.rows_updated + n.changed,
+            rows_unchanged = r.rows_unchanged + found_rows - n.rejected - n.duplicate - n.new - n.changed
+        FROM (SELECT count(*) FILTER (WHERE b.reason IS NOT NULL) AS rejected,
+                     count(*) FILTER (WHERE b.reason IS NULL AND b.duplicate) AS duplicate,
+                     count(*) FILTER (WHERE b.reason IS NULL AND NOT b.duplicate AND b.prospect_id IS NULL) AS new,
+                     count(*) FILTER (WHERE b.changed) AS changed
+              FROM pg_temp.sales_assistant_import b) n
+        WHERE r.company_id = company AND r.run_id = run;
+    END IF;
+    DROP TABLE pg_temp.sales_assistant_import;
+    RETURN found_rows;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.import_batch(uuid, uuid, jsonb, sales.prospect_source, integer, text) IS
+    'Imports the next rows of the open file into the run; 0 at its end';
+REVOKE ALL ON FUNCTION sales_internal.import_batch(uuid, uuid, jsonb, sales.prospect_source, integer, text) FROM PUBLIC;
+
+-- --- a run ---
+
+CREATE OR REPLACE FUNCTION sales_internal.check_import_options(company uuid, options jsonb) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wrong text;
+BEGIN
+    IF jsonb_typeof(options) <> 'object' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'options must be a JSON object', HINT = 'Such as {"dry_run": true}.';
+    END IF;
+    SELECT key INTO wrong FROM jsonb_object_keys(options) key
+    WHERE key NOT IN ('delimiter', 'encoding', 'dry_run', 'update', 'product_id');
+    IF FOUND OR coalesce(options ->> 'update', 'all') NOT IN ('all', 'empty', 'none') THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = CASE WHEN wrong IS NOT NULL THEN format('there is no option "%s"', wrong)
+                           ELSE format('update cannot be "%s"', options ->> 'update') END,
+            HINT = 'Options: delimiter, encoding, dry_run, product_id, update (all, empty: only fill what is empty, none).';
+    END IF;
+    IF jsonb_typeof(coalesce(options -> 'dry_run', 'false')) <> 'boolean' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'dry_run must be true or false';
+    END IF;
+    IF options ->> 'product_id' IS NOT NULL AND NOT EXISTS (
+        SELECT FROM sales.products d WHERE d.company_id = company AND d.product_id::text = options ->> 'product_id') THEN
+        RAISE no_data_found USING MESSAGE = format('there is no product %s', options ->> 'product_id'), HINT = 'See sales.products.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.check_import_options(uuid, jsonb) IS 'Error with a hint for options that there are not';
+REVOKE ALL ON FUNCTION sales_internal.check_import_options(uuid, jsonb) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.finish_run(company uuid, run uuid, ended text, problem text DEFAULT NULL) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE sales.import_runs r SET status = ended, error = problem, finished_at = clock_timestamp()
+    WHERE r.company_id = company AND r.run_id = run;
+    -- what undo does not need
+    DELETE FROM sales_internal.import_changes c
+    WHERE c.company_id = company AND c.run_id = run AND c.before = '{}';
+$$;
+COMMENT ON FUNCTION sales_internal.finish_run(uuid, uuid, text, text) IS 'Ends a run';
+REVOKE ALL ON FUNCTION sales_internal.finish_run(uuid, uuid, text, text) FROM PUBLIC;
+
+-- The two import_csv() differ in how the file is opened.
+CREATE OR REPLACE FUNCTION sales_internal.begin_run(company uuid, options jsonb, job uuid DEFAULT NULL, run uuid DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM sales_internal.check_import_options(company, options);
+    run := coalesce(run, sales.uuidv7());
+    INSERT INTO sales.import_runs (run_id, company_id, import_job_id, user_id, dry_run, options, started_at)
+    VALUES (run, company, job, sales.current_user_id(), coalesce((options ->> 'dry_run')::boolean, false), options, clock_timestamp());
+    RETURN run;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.begin_run(uuid, jsonb, uuid, uuid) IS 'Checks the options of a run and makes it';
+REVOKE ALL ON FUNCTION sales_internal.begin_run(uuid, jsonb, uuid, uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.import_open_file(
+    company uuid, run uuid, headers text[], encoding text, delimiter text, field_mapping jsonb, options jsonb,
+    origin sales.prospect_source DEFAULT 'import_csv') RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    report sales.import_runs;
+    rejects sales.import_rejects[];
+BEGIN
+    PERFORM sales_internal.map_file(company, run, headers, encoding, delimiter, field_mapping);
+    -- A dry run is a real one that is taken back, so its report is the same.
+    BEGIN
+        WHILE sales_internal.import_batch(company, run, options, origin, 10000) > 0 LOOP
+            NULL;
+        END LOOP;
+        IF (options ->> 'dry_run')::boolean THEN
+            SELECT * INTO report FROM sales.import_runs r WHERE r.company_id = company AND r.run_id = run;
+            rejects := ARRAY(SELECT j FROM sales.import_rejects j WHERE j.company_id = company AND j.run_id = run);
+            RAISE SQLSTATE 'SADRY' USING MESSAGE = 'the dry run is over';
+        END IF;
+    EXCEPTION WHEN SQLSTATE 'SADRY' THEN
+        UPDATE sales.import_runs r
+        SET rows_read = report.rows_read, rows_inserted = report.rows_inserted, rows_updated = report.rows_updated,
+            rows_unchanged = report.rows_unchanged, rows_duplicate = report.rows_duplicate, rows_rejected = report.rows_rejected
+        WHERE r.company_id = company AND r.run_id = run;
+        INSERT INTO sales.import_rejects SELECT (j).* FROM unnest(rejects) j;
+    END;
+    PERFORM sales_internal.csv_close();
+    PERFORM sales_internal.finish_run(company, run, 'done');
+END
+$$;
+COMMENT ON FUNCTION sales_internal.import_open_file(uuid, uuid, text[], text, text, jsonb, jsonb, sales.prospect_source) IS
+    'Imports all of the open file in this transaction';
+REVOKE ALL ON FUNCTION sales_internal.import_open_file(uuid, uuid, text[], text, text, jsonb, jsonb, sales.prospect_source) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales.import_csv(data text, field_mapping jsonb DEFAULT NULL, options jsonb DEFAULT '{}')
 RETURNS uuid
@@ -379,52 +545,15 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     company uuid := sales_internal.require_company();
-    run uuid := sales.uuidv7();
-    dry boolean := coalesce((options ->> 'dry_run')::boolean, false);
-    used jsonb;
-    wrong text;
+    run uuid;
+    file record;
 BEGIN
     PERFORM sales_internal.require('prospects', 'create');
     PERFORM sales_internal.require('prospects', 'update');
-    SELECT key INTO wrong FROM jsonb_object_keys(coalesce(options, '{}')) key
-    WHERE key NOT IN ('delimiter', 'dry_run', 'update', 'product_id');
-    IF FOUND OR coalesce(options ->> 'update', 'all') NOT IN ('all', 'empty', 'none') THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = CASE WHEN wrong IS NOT NULL THEN format('there is no option "%s"', wrong)
-                           ELSE format('update cannot be "%s"', options ->> 'update') END,
-            HINT = 'Options: delimiter, dry_run, product_id, update (all, empty: only fill what is empty, none).';
-    END IF;
-    IF options ->> 'product_id' IS NOT NULL AND NOT EXISTS (
-        SELECT FROM sales.products d WHERE d.company_id = company AND d.product_id = (options ->> 'product_id')::uuid) THEN
-        RAISE no_data_found USING MESSAGE = format('there is no product %s', options ->> 'product_id'), HINT = 'See sales.products.';
-    END IF;
-    INSERT INTO sales.import_runs (run_id, company_id, user_id, dry_run, options, started_at)
-    VALUES (run, company, sales.current_user_id(), dry, coalesce(options, '{}'), clock_timestamp());
-
-    used := sales_internal.stage_csv(run, coalesce(data, ''), field_mapping, coalesce(options, '{}'));
-    PERFORM sales_internal.match_staged(run, company);
-    PERFORM sales_internal.note_updates(run, company, coalesce(options, '{}'));
-    IF NOT dry THEN
-        PERFORM sales_internal.write_staged(run, company, coalesce(options, '{}'), 'import_csv');
-    END IF;
-    INSERT INTO sales.import_rejects (company_id, run_id, row_number, column_name, reason, raw_text)
-    SELECT company, run, s.row_number, s.bad_column, s.reason, left(s.raw, 10000)
-    FROM sales_internal.import_staging s WHERE s.run_id = run AND s.reason IS NOT NULL ORDER BY s.row_number;
-    UPDATE sales.import_runs r
-    SET status = 'done', mapping = used, finished_at = clock_timestamp(), rows_read = n.all_rows, rows_rejected = n.rejected,
-        rows_duplicate = n.duplicate, rows_inserted = n.new, rows_updated = n.changed, rows_unchanged = n.known - n.changed
-    FROM (SELECT count(*) AS all_rows, count(*) FILTER (WHERE s.reason IS NOT NULL) AS rejected,
-                 count(*) FILTER (WHERE s.reason IS NULL AND s.duplicate) AS duplicate,
-                 count(*) FILTER (WHERE s.reason IS NULL AND NOT s.duplicate AND s.prospect_id IS NULL) AS new,
-                 count(*) FILTER (WHERE s.reason IS NULL AND NOT s.duplicate AND s.prospect_id IS NOT NULL) AS known,
-                 (SELECT count(*) FROM sales_internal.import_changes c
-                  WHERE c.company_id = company AND c.run_id = run AND c.before IS NOT NULL) AS changed
-          FROM sales_internal.import_staging s WHERE s.run_id = run) n
-    WHERE r.company_id = company AND r.run_id = run;
-    DELETE FROM sales_internal.import_staging s WHERE s.run_id = run;
-    IF dry THEN
-        DELETE FROM sales_internal.import_changes c WHERE c.company_id = company AND c.run_id = run;
-    END IF;
+    options := coalesce(options, '{}');
+    run := sales_internal.begin_run(company, options);
+    SELECT * INTO file FROM sales_internal.csv_open(coalesce(data, ''), 'UTF-8', options ->> 'delimiter');
+    PERFORM sales_internal.import_open_file(company, run, file.headers, file.found_encoding, file.found_delimiter, field_mapping, options);
     RETURN run;
 END
 $$;
@@ -432,6 +561,30 @@ COMMENT ON FUNCTION sales.import_csv(text, jsonb, jsonb) IS
     'Imports prospects from CSV text; known exports need no mapping; returns the run, see import_runs and import_rejects';
 REVOKE ALL ON FUNCTION sales.import_csv(text, jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.import_csv(text, jsonb, jsonb) TO sales_app;
+
+CREATE OR REPLACE FUNCTION sales.import_csv(data bytea, field_mapping jsonb DEFAULT NULL, options jsonb DEFAULT '{}')
+RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    company uuid := sales_internal.require_company();
+    run uuid;
+    file record;
+BEGIN
+    PERFORM sales_internal.require('prospects', 'create');
+    PERFORM sales_internal.require('prospects', 'update');
+    options := coalesce(options, '{}');
+    run := sales_internal.begin_run(company, options);
+    SELECT * INTO file FROM sales_internal.csv_open(coalesce(data, ''), options ->> 'encoding', options ->> 'delimiter');
+    PERFORM sales_internal.import_open_file(company, run, file.headers, file.found_encoding, file.found_delimiter, field_mapping, options);
+    RETURN run;
+END
+$$;
+COMMENT ON FUNCTION sales.import_csv(bytea, jsonb, jsonb) IS
+    'As for text, with the bytes of a file in any usual encoding, which is found unless the option encoding names it';
+REVOKE ALL ON FUNCTION sales.import_csv(bytea, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales.import_csv(bytea, jsonb, jsonb) TO sales_app;
 
 CREATE OR REPLACE FUNCTION sales.undo_import(run_id uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
@@ -446,17 +599,17 @@ BEGIN
     SELECT * INTO run FROM sales.import_runs r WHERE r.company_id = company AND r.run_id = undo_import.run_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE no_data_found USING MESSAGE = format('there is no import run %s', undo_import.run_id), HINT = 'See sales.import_runs.';
-    ELSIF run.status <> 'done' OR run.dry_run THEN
+    ELSIF run.status NOT IN ('done', 'failed', 'cancelled') OR run.dry_run THEN
         RAISE object_not_in_prerequisite_state USING
             MESSAGE = format('the run is %s', CASE WHEN run.dry_run THEN 'a dry run' ELSE run.status END),
-            HINT = 'Only a run that is done can be undone, once.';
+            HINT = 'Only a run that has ended can be undone, once.';
     END IF;
     UPDATE sales.prospects p
     SET first_name = q.first_name, last_name = q.last_name, email = q.email, phone = q.phone, job_title = q.job_title,
         company_name = q.company_name, company_size_id = q.company_size_id, industry_id = q.industry_id, website = q.website,
         linkedin_url = q.linkedin_url, twitter_url = q.twitter_url, blog_url = q.blog_url,
         estimated_budget_amount = q.estimated_budget_amount, estimated_budget_currency = q.estimated_budget_currency,
-        pain_points = q.pain_points, notes = q.notes
+        pain_points = q.pain_points, notes = q.notes, address_id = q.address_id
     FROM sales_internal.import_changes c
     JOIN sales.prospects o ON o.company_id = company AND o.prospect_id = c.prospect_id
     CROSS JOIN LATERAL jsonb_populate_record(o, c.before) q

@@ -53,10 +53,12 @@ CREATE TABLE sales.import_runs (
     import_job_id uuid,
     user_id uuid,
     status text NOT NULL DEFAULT 'running'
-        CHECK (status IN ('running', 'done', 'failed', 'undone')),
+        CHECK (status IN ('running', 'done', 'failed', 'cancelled', 'undone')),
     dry_run boolean NOT NULL DEFAULT false,
     mapping jsonb NOT NULL DEFAULT '{}',
     options jsonb NOT NULL DEFAULT '{}',
+    detected jsonb,
+    progress jsonb,
     rows_read integer NOT NULL DEFAULT 0,
     rows_inserted integer NOT NULL DEFAULT 0,
     rows_updated integer NOT NULL DEFAULT 0,
@@ -76,10 +78,13 @@ COMMENT ON COLUMN sales.import_runs.run_id IS 'Key of the run';
 COMMENT ON COLUMN sales.import_runs.company_id IS 'Tenant';
 COMMENT ON COLUMN sales.import_runs.import_job_id IS 'Scheduled import that it belongs to; null for import_csv()';
 COMMENT ON COLUMN sales.import_runs.user_id IS 'User who imported';
-COMMENT ON COLUMN sales.import_runs.status IS 'running, done, failed or undone';
+COMMENT ON COLUMN sales.import_runs.status IS 'running, done, failed, cancelled or undone; what a failed or cancelled run had done stays and can be undone';
 COMMENT ON COLUMN sales.import_runs.dry_run IS 'True: reported only, nothing was written';
 COMMENT ON COLUMN sales.import_runs.mapping IS 'Header to column, as it was used';
 COMMENT ON COLUMN sales.import_runs.options IS 'Options of the call';
+COMMENT ON COLUMN sales.import_runs.detected IS 'Encoding and delimiter of the file, found or given';
+COMMENT ON COLUMN sales.import_runs.progress IS
+    'How far it is: file, row, bytes and total of it, files done; a run that was cut off goes on from here';
 COMMENT ON COLUMN sales.import_runs.rows_read IS 'Rows after the header; the sum of the five counts below';
 COMMENT ON COLUMN sales.import_runs.rows_inserted IS 'New prospects';
 COMMENT ON COLUMN sales.import_runs.rows_updated IS 'Prospects that were there and got new values';
@@ -98,6 +103,7 @@ CREATE TABLE sales.import_rejects (
     column_name text,
     reason text NOT NULL,
     raw_text text,
+    source_name text,
     FOREIGN KEY (company_id, run_id) REFERENCES sales.import_runs (company_id, run_id) ON DELETE CASCADE
 );
 CREATE INDEX import_rejects_run_idx ON sales.import_rejects (company_id, run_id, row_number);
@@ -108,7 +114,8 @@ COMMENT ON COLUMN sales.import_rejects.run_id IS 'Run';
 COMMENT ON COLUMN sales.import_rejects.row_number IS 'Row of the file, the header being row 1';
 COMMENT ON COLUMN sales.import_rejects.column_name IS 'Column that was at fault, if one was';
 COMMENT ON COLUMN sales.import_rejects.reason IS 'What is wrong';
-COMMENT ON COLUMN sales.import_rejects.raw_text IS 'The row as it was read';
+COMMENT ON COLUMN sales.import_rejects.raw_text IS 'The row as it was read, at most 10 kB of it';
+COMMENT ON COLUMN sales.import_rejects.source_name IS 'File that it stands in, where a run has several';
 
 -- What a run did to prospects, so that it can be undone.
 CREATE TABLE sales_internal.import_changes (
@@ -119,24 +126,10 @@ CREATE TABLE sales_internal.import_changes (
     before jsonb,
     FOREIGN KEY (company_id, run_id) REFERENCES sales.import_runs (company_id, run_id) ON DELETE CASCADE
 );
-CREATE INDEX import_changes_run_idx ON sales_internal.import_changes (company_id, run_id);
+CREATE INDEX import_changes_run_idx ON sales_internal.import_changes (company_id, run_id, prospect_id);
 COMMENT ON TABLE sales_internal.import_changes IS
-    'Prospects that a run inserted (before is null) or updated (before holds the old values); for undo_import()';
+    'Prospects that a run inserted (before is null), updated (the old values) or, while it runs, met unchanged ({}); for undo_import()';
 SELECT sales_internal.dump_table('sales_internal.import_changes');
-
--- Rows on their way; emptied by each run.
-CREATE UNLOGGED TABLE sales_internal.import_staging (
-    run_id uuid NOT NULL,
-    row_number integer NOT NULL,
-    fields jsonb,
-    raw text,
-    bad_column text,
-    reason text,
-    duplicate boolean NOT NULL DEFAULT false,
-    prospect_id uuid,
-    PRIMARY KEY (run_id, row_number)
-);
-COMMENT ON TABLE sales_internal.import_staging IS 'Rows of running imports; holds nothing between runs';
 
 -- Headers of known exports, letters and digits only, lower case, no accents.
 CREATE TABLE sales_internal.import_headers (
@@ -156,7 +149,7 @@ SELECT header, field FROM (VALUES
     ('company_name', 'company companyname societe entreprise raisonsociale ragionesociale azienda impresa empresa razonsocial firma unternehmen organization organisation account accountname associatedcompany'),
     ('company_size', 'numberofemployees employees companysize taille tailleentreprise effectif effectifs dipendenti numerodipendenti empleados numerodeempleados mitarbeiter mitarbeiterzahl noofemployees headcount'),
     ('industry', 'industry secteur secteurdactivite settore sector branche industrie activite'),
-    ('street_address', 'address streetaddress street adresse rue indirizzo via direccion calle strasse anschrift companyaddress'),
+    ('street_address', 'address streetaddress street adresse rue indirizzo via direccion calle strasse anschrift'),
     ('city', 'city ville citta ciudad stadt ort companycity'),
     ('postal_code', 'zip zipcode postalcode postcode codepostal cap codigopostal plz postleitzahl'),
     ('region', 'state region stateregion prov provincia provinz bundesland departement companystate'),
@@ -172,10 +165,41 @@ SELECT header, field FROM (VALUES
 CROSS JOIN LATERAL unnest(string_to_array(headers, ' ')) header
 ON CONFLICT DO NOTHING;
 
--- Matching goes by these, so they are found by index.
-CREATE INDEX prospects_company_email_idx ON sales.prospects (company_id, lower(email)) WHERE deleted_at IS NULL;
-CREATE INDEX prospects_company_linkedin_idx ON sales.prospects (company_id, lower(linkedin_url))
+-- What people are matched by, with the company inside: one condition, one index.
+CREATE FUNCTION sales_internal.email_key(company uuid, email text) RETURNS uuid
+    AS 'MODULE_PATHNAME', 'sales_email_key'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.email_key(uuid, text) IS 'An e-mail address without case, and its company';
+REVOKE ALL ON FUNCTION sales_internal.email_key(uuid, text) FROM PUBLIC;
+CREATE FUNCTION sales_internal.linkedin_key(company uuid, url text) RETURNS uuid
+    AS 'MODULE_PATHNAME', 'sales_linkedin_key'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.linkedin_key(uuid, text) IS 'A LinkedIn address without host, query and case, and its company';
+REVOKE ALL ON FUNCTION sales_internal.linkedin_key(uuid, text) FROM PUBLIC;
+CREATE FUNCTION sales_internal.phone_key(company uuid, phone text) RETURNS uuid
+    AS 'MODULE_PATHNAME', 'sales_phone_key'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.phone_key(uuid, text) IS
+    'The last nine digits of a telephone number (so with or without its country), and its company; null for what cannot tell people apart';
+REVOKE ALL ON FUNCTION sales_internal.phone_key(uuid, text) FROM PUBLIC;
+CREATE FUNCTION sales_internal.name_key(company uuid, first_name text, last_name text, company_name text) RETURNS uuid
+    AS 'MODULE_PATHNAME', 'sales_name_key'
+    LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.name_key(uuid, text, text, text) IS
+    'Name and company name, if there is one, without case, and the company; null without a name';
+REVOKE ALL ON FUNCTION sales_internal.name_key(uuid, text, text, text) FROM PUBLIC;
+
+-- Whoever writes a prospect computes them, for the indexes.
+GRANT EXECUTE ON FUNCTION sales_internal.email_key(uuid, text), sales_internal.linkedin_key(uuid, text),
+    sales_internal.phone_key(uuid, text), sales_internal.name_key(uuid, text, text, text) TO sales_app, sales_admin;
+CREATE INDEX prospects_email_key_idx ON sales.prospects (sales_internal.email_key(company_id, email))
+    WHERE deleted_at IS NULL AND email IS NOT NULL;
+CREATE INDEX prospects_linkedin_key_idx ON sales.prospects (sales_internal.linkedin_key(company_id, linkedin_url))
     WHERE deleted_at IS NULL AND linkedin_url IS NOT NULL;
+CREATE INDEX prospects_phone_key_idx ON sales.prospects (sales_internal.phone_key(company_id, phone))
+    WHERE deleted_at IS NULL AND phone IS NOT NULL;
+CREATE INDEX prospects_name_key_idx ON sales.prospects (sales_internal.name_key(company_id, first_name, last_name, company_name))
+    WHERE deleted_at IS NULL;
 
 CALL sales_internal.protect_table('import_runs', 'run_id', commands => '{select}');
 CALL sales_internal.protect_table('import_rejects', 'reject_id', commands => '{select}', audited => false);
