@@ -18,10 +18,14 @@ SQL_PARTS  = sql/00_header.sql \
              $(SQL_FUNCTIONS:%=sql/functions/%.sql)
 SQL_JOINED = $(EXTENSION)--$(EXTVERSION).sql
 
-DATA_built = $(SQL_JOINED)
-DATA       = $(wildcard sql/upgrades/$(EXTENSION)--*--*.sql)
+# An upgrade to this version: what install/ parts changed, then all functions again.
+# Released scripts, of installs and of upgrades, are kept as they were.
+UPGRADES   = $(patsubst sql/upgrades/%.sql,$(EXTENSION)--%.sql,$(wildcard sql/upgrades/*--$(EXTVERSION).sql))
+
+DATA_built = $(SQL_JOINED) $(UPGRADES)
+DATA       = $(wildcard sql/releases/$(EXTENSION)--*.sql)
 # Isolation tests and regression tests share expected/, so their names differ.
-EXTRA_CLEAN = $(SQL_JOINED) results output_iso tmp_check log regression.diffs regression.out
+EXTRA_CLEAN = $(SQL_JOINED) $(UPGRADES) results output_iso tmp_check log regression.diffs regression.out
 
 PG_CPPFLAGS = -Isrc $(shell xml2-config --cflags 2>/dev/null) $(shell pkg-config --cflags gmime-3.0 2>/dev/null)
 PG_CFLAGS   = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
@@ -47,6 +51,9 @@ $(OBJS): $(SRC_HEADERS)
 
 $(SQL_JOINED): $(SQL_PARTS) sql/parts.mk sales_assistant.control
 	cat $(SQL_PARTS) > $@.tmp && mv $@.tmp $@
+
+$(UPGRADES): $(EXTENSION)--%.sql: sql/upgrades/%.sql sql/01_upgrade_header.sql $(SQL_FUNCTIONS:%=sql/functions/%.sql) sql/parts.mk
+	cat sql/01_upgrade_header.sql $< $(SQL_FUNCTIONS:%=sql/functions/%.sql) > $@.tmp && mv $@.tmp $@
 
 # --- the two commands ---
 
