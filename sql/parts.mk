@@ -48,5 +48,7 @@ SQL_FUNCTIONS = \
     campaigns_inbox \
     isolation \
     privacy \
+    privacy_company \
+    privacy_retention \
     partitions \
     ops

@@ -102,35 +102,3 @@ COMMENT ON FUNCTION sales.delete_company(uuid) IS
     'Removes a company and all its rows, and ends the sessions of roles bound to it';
 REVOKE ALL ON FUNCTION sales.delete_company(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.delete_company(uuid) TO sales_admin;
-
--- Children before parents; the foreign keys say which is which.
-CREATE OR REPLACE FUNCTION sales_internal.delete_company_rows(company uuid) RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    target regclass;
-BEGIN
-    FOR target IN
-        WITH RECURSIVE depth (oid, level) AS (
-            SELECT c.oid, 0 FROM pg_class c
-            WHERE c.relnamespace IN ('sales'::regnamespace, 'sales_internal'::regnamespace)
-              AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-            UNION
-            SELECT f.conrelid, d.level + 1
-            FROM depth d JOIN pg_constraint f ON f.confrelid = d.oid AND f.contype = 'f'
-            JOIN pg_class k ON k.oid = f.conrelid AND NOT k.relispartition
-            WHERE f.conrelid <> f.confrelid AND d.level < 20)
-        SELECT d.oid FROM depth d
-        WHERE EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = d.oid AND a.attname = 'company_id'
-                      AND NOT a.attisdropped)
-        GROUP BY d.oid ORDER BY max(d.level) DESC, d.oid::regclass::text
-    LOOP
-        EXECUTE format('DELETE FROM %s WHERE company_id = $1', target) USING company;
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION sales_internal.delete_company_rows(uuid) IS
-    'Deletes every row of a company, children before parents';
-REVOKE ALL ON FUNCTION sales_internal.delete_company_rows(uuid) FROM PUBLIC;
-

@@ -170,7 +170,7 @@ REVOKE ALL ON FUNCTION sales_internal.person_pattern(uuid, uuid) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION sales_internal.mentions(body text, person sales_internal.person_pattern) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce(body ~* person.sure, false) OR coalesce(body ~* ANY (person.pairs), false) $$;
+AS $$ SELECT coalesce(body ~* (person).sure, false) OR coalesce(body ~* ANY ((person).pairs), false) $$;
 COMMENT ON FUNCTION sales_internal.mentions(text, sales_internal.person_pattern) IS 'Does the text name the person?';
 REVOKE ALL ON FUNCTION sales_internal.mentions(text, sales_internal.person_pattern) FROM PUBLIC;
 

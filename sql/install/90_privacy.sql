@@ -13,6 +13,7 @@ COMMENT ON TYPE sales_internal.person_pattern IS 'Patterns by which a person is 
 
 INSERT INTO sales_internal.setting_defaults VALUES
     ('privacy.retention_prospects_months', NULL, 'Prospects that are no clients and without any activity for so many months are erased; none: kept'),
+    ('privacy.retention_deleted_days', NULL, 'Prospects that were deleted are erased after so many days; none: kept'),
     ('privacy.retention_texts_months', NULL, 'Texts of messages, interactions and tasks older than so many months are removed, their rows stay for the metrics; none: kept'),
     ('privacy.retention_audit_months', NULL, 'Audit rows older than so many whole months are removed; none: kept'),
     ('privacy.retention_jobs_days', '90', 'Ended jobs older than so many days are removed; none: kept'),
