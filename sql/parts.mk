@@ -36,6 +36,7 @@ SQL_FUNCTIONS = \
     generation \
     enrichment \
     imports \
+    prospects \
     rollup \
     bi \
     report_words \
