@@ -11,6 +11,7 @@
 #include "audit/audit.h"
 #include "core/guc.h"
 #include "fmgr.h"
+#include "http/dns.h"
 #include "queue/queue.h"
 #include "scoring/scorecard.h"
 #include "tenancy/context.h"
@@ -32,6 +33,7 @@ _PG_init(void)
 	revocation_init();
 	throttle_init();
 	audit_init();
+	dns_init();
 	queue_init();
 	scoring_init();
 	slots_init();

@@ -3,8 +3,8 @@
  *		Syntax of e-mail addresses as a CRM wants them.
  *
  * Narrower than RFC 5322 on purpose: comments, quoted local parts, address
- * literals and single-label domains are legal in a mail header, and in a list
- * of prospects they are mistakes.  Letters beyond ASCII are taken in the local
+ * literals and single-label domains other than a country's are legal in a mail
+ * header, and in a list of prospects they are mistakes.  Letters beyond ASCII are taken in the local
  * part and in the domain (RFC 6531); the database's encoding is UTF-8.
  */
 #include "postgres.h"
@@ -82,7 +82,8 @@ check_host(const char *host, int length)
 		only_digits = only_digits && isdigit(c);
 		label++;
 	}
-	if (labels < 2)
+	/* Registries of countries may take mail at their own domain; no others do (RFC 7085). */
+	if (labels < 2 && !(length == 2 && isalpha((unsigned char) host[0]) && isalpha((unsigned char) host[1])))
 		return "the domain has one part only";
 	if (only_digits)
 		return "the last part of the domain is a number";

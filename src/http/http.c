@@ -12,12 +12,12 @@
 #include "postgres.h"
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 
+#include "http/dns.h"
 #include "http/guard.h"
 #include "http/http.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "core/json.h"
 
@@ -413,18 +413,29 @@ http_call_new(const char *request_text, const char *secret, const char **problem
 		call->is_imap = json_is_object(json_object_get(request, "imap"));
 		note(request, "provider", call->provider, sizeof(call->provider));
 		note(request, "api_key_id", call->api_key_id, sizeof(call->api_key_id));
-		*problem = set_target(call, url, request, secret);
-		if (*problem == NULL && call->is_mail)
+		if (json_is_string(json_object_get(request, "dns")))
+		{
+			call->dns = dns_query_new(json_string_value(json_object_get(request, "dns")), call);
+			if (call->dns == NULL)
+				*problem = "out of memory";
+		}
+		else
+			*problem = set_target(call, url, request, secret);
+		if (*problem == NULL && secret != NULL && (call->secret = strdup(secret)) == NULL)
+			*problem = "out of memory";
+		if (*problem != NULL || call->dns != NULL)
+			;
+		else if (call->is_mail)
 		{
 			curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
 			*problem = set_mail(call, json_object_get(request, "mail"), secret);
 		}
-		else if (*problem == NULL && call->is_imap)
+		else if (call->is_imap)
 		{
 			curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "imap,imaps");
 			*problem = set_imap(call, json_object_get(request, "imap"), secret);
 		}
-		else if (*problem == NULL)
+		else
 			*problem = set_content(call, request);
 	}
 	curl_url_cleanup(url);
@@ -444,6 +455,10 @@ http_call_free(HttpCall *call)
 		return;
 	if (call->easy != NULL)
 		curl_easy_cleanup(call->easy);
+	dns_query_free(call->dns);
+	if (call->secret != NULL)
+		OPENSSL_cleanse(call->secret, strlen(call->secret));
+	free(call->secret);
 	for (struct curl_slist *h = call->headers; h != NULL; h = h->next)
 		OPENSSL_cleanse(h->data, strlen(h->data));
 	curl_slist_free_all(call->headers);
@@ -452,104 +467,6 @@ http_call_free(HttpCall *call)
 	free(call->body);
 	free(call->response_headers);
 	free(call);
-}
-
-/* --- the answer --- */
-
-/* UTF-8 of a body without NUL bytes; malloc'd.  Not UTF-8: as Windows-1252. */
-static char *
-body_text(const char *body, size_t size)
-{
-	static const uint16 high[32] = {
-		0x20AC, 0xFFFD, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021,
-		0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0xFFFD, 0x017D, 0xFFFD,
-		0xFFFD, 0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014,
-		0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0xFFFD, 0x017E, 0x0178
-	};
-	char	   *out = malloc(size * 3 + 1);
-	bool		is_utf8;
-	size_t		n = 0;
-
-	if (out == NULL)
-		return NULL;
-	for (size_t i = 0; i < size; i++)
-		if (body[i] != '\0')
-			out[n++] = body[i];
-	out[n] = '\0';
-	is_utf8 = pg_encoding_verifymbstr(PG_UTF8, out, n) == (int) n;
-	if (is_utf8)
-		return out;
-	n = 0;
-	for (size_t i = 0; i < size; i++)
-	{
-		unsigned char c = body[i];
-		pg_wchar	code = c >= 0x80 && c < 0xA0 ? high[c - 0x80] : c;
-
-		if (c == '\0')
-			continue;
-		unicode_to_utf8(code, (unsigned char *) out + n);
-		n += pg_utf_mblen((unsigned char *) out + n);
-	}
-	out[n] = '\0';
-	return out;
-}
-
-static json_t *
-headers_json(const char *lines)
-{
-	json_t	   *headers = json_new_object();
-
-	while (lines != NULL && *lines != '\0')
-	{
-		const char *end = strchr(lines, '\n');
-		const char *colon = memchr(lines, ':', end - lines);
-		char		name[256];
-		size_t		name_length = colon - lines;
-		const char *value = colon + 1;
-
-		while (*value == ' ' || *value == '\t')
-			value++;
-		if (name_length < sizeof(name))
-		{
-			char	   *text = body_text(value, end - value);
-
-			memcpy(name, lines, name_length);
-			name[name_length] = '\0';
-			json_object_set_new(headers, name, json_string(text));
-			free(text);
-		}
-		lines = end + 1;
-	}
-	return headers;
-}
-
-/* What the mail server said, or what a mailbox said, beside the answer. */
-static void
-add_session(HttpCall *call, json_t *response)
-{
-	if (call->is_mail)
-	{
-		char	   *reply = body_text(call->reply, strlen(call->reply));
-
-		json_object_set_new(response, "smtp",
-							json_pack("{s:i, s:s, s:b}", "code", atoi(call->reply),
-									  "reply", reply ? reply : "", "handed_over",
-									  (int) (call->upload_sent > 0 &&
-											 call->upload_sent == call->upload_size)));
-		free(reply);
-	}
-	if (call->is_imap && call->body_size > 0)
-	{
-		char	   *encoded = malloc(call->body_size / 3 * 4 + 5);
-
-		if (encoded != NULL)
-		{
-			EVP_EncodeBlock((unsigned char *) encoded, (unsigned char *) call->body,
-							call->body_size);
-			json_object_set_new(response, "body_base64", json_string(encoded));
-		}
-		free(encoded);
-	}
 }
 
 long
@@ -562,65 +479,32 @@ http_timeout_ms(const char *request)
 	return timeout;
 }
 
-bool
-http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after, const char **error)
-{
-	long		status = 0;
-	curl_off_t	seconds = 0;
+/* --- in the foreground --- */
 
-	*retry_after = 0;
-	*error = NULL;
-	if (result != CURLE_OK && !call->too_large)
+/* Asks DNS in the foreground. */
+static char *
+perform_dns(HttpCall *call)
+{
+	char	   *response = NULL;
+
+	dns_start(call->dns);
+	while (response == NULL && !(QueryCancelPending || ProcDiePending))
 	{
-		*error = call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
-		return false;
+		struct pollfd wait = {.fd = dns_descriptor(), .events = POLLIN};
+
+		if (dns_next_done() == call)
+			response = http_call_response(call, CURLE_OK);
+		else
+		{
+			long		ms = dns_timeout_ms();
+
+			(void) poll(&wait, 1, ms < 0 || ms > 100 ? 100 : (int) ms);
+			dns_drive();
+		}
 	}
-	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (call->is_mail || call->is_imap || (status != 429 && status < 500))
-		return true;
-	curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &seconds);
-	*retry_after = Min(seconds, 86400);
-	snprintf(call->error, sizeof(call->error), "HTTP status %ld", status);
-	*error = call->error;
-	return false;
-}
-
-char *
-http_call_response(HttpCall *call, CURLcode result)
-{
-	long		status = 0;
-	curl_off_t	elapsed = 0;
-	const char *error = NULL;
-	char	   *body = body_text(call->body ? call->body : "", call->body_size);
-	json_t	   *response;
-	char	   *text;
-
-	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &elapsed);
-	if (call->blocked)
-		error = "the address is not public; the setting sales_assistant.allowed_hosts can allow it";
-	else if (call->too_large)
-		error = "the answer is larger than allowed";
-	else if (result != CURLE_OK)
-		error = call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
-	if (error != NULL)
-		status = 0;				/* what came of the answer is not to be used */
-	response = json_pack("{s:i, s:o, s:s?, s:s?, s:b, s:I, s:s, s:s}",
-						 "status", (int) status,
-						 "headers", headers_json(call->response_headers_size > 0
-												 ? call->response_headers : NULL),
-						 "body", error == NULL && !call->is_imap ? body : NULL,
-						 "error", error,
-						 "blocked", (int) call->blocked,
-						 "elapsed_ms", (json_int_t) (elapsed / 1000),
-						 "provider", call->provider,
-						 "api_key_id", call->api_key_id);
-	if (response != NULL)
-		add_session(call, response);
-	free(body);
-	text = response != NULL ? json_dumps(response, JSON_COMPACT) : NULL;
-	json_decref(response);
-	return text;
+	http_call_free(call);
+	CHECK_FOR_INTERRUPTS();
+	return response;
 }
 
 char *
@@ -640,6 +524,8 @@ http_perform(const char *request, const char *secret)
 		json_decref(failed);
 		return response;
 	}
+	if (call->dns != NULL)
+		return perform_dns(call);
 	multi = curl_multi_init();
 	curl_multi_add_handle(multi, call->easy);
 	while (running > 0 && !(QueryCancelPending || ProcDiePending))

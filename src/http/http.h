@@ -28,6 +28,8 @@ typedef struct HttpCall
 	char		error[CURL_ERROR_SIZE];
 	char		provider[64];	/* as the request named them, for the settle function */
 	char		api_key_id[40];
+	struct DnsQuery *dns;		/* a question of DNS instead of a call */
+	char	   *secret;			/* to be hidden where it comes back */
 	void	   *owner;			/* the caller's own data */
 } HttpCall;
 
@@ -43,6 +45,7 @@ typedef struct HttpCall
  *   A session in clear takes both: "tls" that is not "required", and allowed_hosts.
  * Or asks a mailbox: url imap:// or imaps:// with the folder as its path, and
  *   imap: {"user": login for `secret`, "command": one IMAP command, "tls": as above}.
+ * Or asks DNS: dns: a domain; whether it takes mail comes back as "dns", see dns.h.
  * `secret` goes where auth says; null without one.  Returns null and sets
  * *problem (static) where the request is not well-formed.
  */
@@ -63,7 +66,8 @@ extern bool http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_
  * What came back, as JSON text (malloc'd):
  *   {"status": n, "headers": {...}, "body": text, "error": text or null,
  *    "blocked": by the guard, "elapsed_ms": n, "provider": text, "api_key_id": text}
- * The body is UTF-8 without NUL; what is not UTF-8 is read as Windows-1252.
+ * The body is UTF-8 without NUL, whatever its encoding; see charset.h.  The key
+ * does not come back: where the service quotes it, asterisks stand in its place.
  * After a mail there is also
  *   "smtp": {"code": of the last reply, "reply": its text,
  *            "handed_over": was the whole message given away?}:

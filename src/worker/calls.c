@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "compat.h"
+#include "http/dns.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
@@ -90,6 +91,12 @@ calls_init(void)
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, socket_changed);
 	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, timer_changed);
 	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 256L);
+	if (dns_descriptor() >= 0)
+	{
+		struct epoll_event event = {.events = EPOLLIN, .data.fd = dns_descriptor()};
+
+		(void) epoll_ctl(epoll_fd, EPOLL_CTL_ADD, dns_descriptor(), &event);
+	}
 	wait_set = compat_create_wait_event_set(3);
 	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
@@ -101,6 +108,12 @@ calls_start(HttpCall *call)
 {
 	sigset_t	saved;
 
+	if (call->dns != NULL)
+	{
+		dns_start(call->dns);
+		open_calls++;
+		return;
+	}
 	block_signals(&saved);
 	(void) curl_multi_add_handle(multi, call->easy);
 	sigprocmask(SIG_SETMASK, &saved, NULL);
@@ -131,6 +144,11 @@ hand_over(CallDone done)
 		open_calls--;
 		done(call, result);
 	}
+	for (HttpCall *call; (call = dns_next_done()) != NULL;)
+	{
+		open_calls--;
+		done(call, CURLE_OK);
+	}
 }
 
 void
@@ -146,6 +164,8 @@ calls_wait(long timeout_ms, CallDone done)
 
 		timeout_ms = timeout_ms < 0 ? curl_ms : Min(timeout_ms, curl_ms);
 	}
+	if (dns_timeout_ms() >= 0)
+		timeout_ms = timeout_ms < 0 ? dns_timeout_ms() : Min(timeout_ms, dns_timeout_ms());
 	n = WaitEventSetWait(wait_set, timeout_ms, events, lengthof(events), PG_WAIT_EXTENSION);
 	for (int i = 0; i < n; i++)
 	{
@@ -157,7 +177,8 @@ calls_wait(long timeout_ms, CallDone done)
 			continue;
 		sockets = epoll_wait(epoll_fd, ready, EVENTS_PER_WAIT, 0);
 		for (int s = 0; s < sockets; s++)
-			drive(ready[s].data.fd,
+			if (ready[s].data.fd != dns_descriptor())
+				drive(ready[s].data.fd,
 				  (ready[s].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
 				  (ready[s].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
 				  (ready[s].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0));
@@ -167,5 +188,6 @@ calls_wait(long timeout_ms, CallDone done)
 		curl_due = DT_NOEND;
 		drive(CURL_SOCKET_TIMEOUT, 0);
 	}
+	dns_drive();
 	hand_over(done);
 }

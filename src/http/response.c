@@ -1,0 +1,183 @@
+/*
+ * response.c
+ *		What came of a call, as the JSON that settle functions read.
+ *
+ * The key that the call was made with does not come back, even where the service
+ * quotes it in its refusal.  Memory is malloc'd, as the call's is.
+ */
+#include "postgres.h"
+
+#include <openssl/evp.h>
+
+#include "core/json.h"
+#include "http/charset.h"
+#include "http/dns.h"
+#include "http/http.h"
+
+#define MIN_HIDDEN 4			/* shorter keys are words that may stand anywhere */
+
+static json_t *
+headers_json(const char *lines)
+{
+	json_t	   *headers = json_new_object();
+
+	while (lines != NULL && *lines != '\0')
+	{
+		const char *end = strchr(lines, '\n');
+		const char *colon = memchr(lines, ':', end - lines);
+		char		name[256];
+		size_t		name_length = colon - lines;
+		const char *value = colon + 1;
+
+		while (*value == ' ' || *value == '\t')
+			value++;
+		if (name_length < sizeof(name))
+		{
+			char	   *text = charset_to_utf8(value, end - value, NULL);
+
+			memcpy(name, lines, name_length);
+			name[name_length] = '\0';
+			json_object_set_new(headers, name, json_string(text));
+			free(text);
+		}
+		lines = end + 1;
+	}
+	return headers;
+}
+
+/* What the mail server said, or what a mailbox said, beside the answer. */
+static void
+add_session(HttpCall *call, json_t *response)
+{
+	if (call->is_mail)
+	{
+		char	   *reply = charset_to_utf8(call->reply, strlen(call->reply), NULL);
+
+		json_object_set_new(response, "smtp",
+							json_pack("{s:i, s:s, s:b}", "code", atoi(call->reply),
+									  "reply", reply ? reply : "", "handed_over",
+									  (int) (call->upload_sent > 0 &&
+											 call->upload_sent == call->upload_size)));
+		free(reply);
+	}
+	if (call->is_imap && call->body_size > 0)
+	{
+		char	   *encoded = malloc(call->body_size / 3 * 4 + 5);
+
+		if (encoded != NULL)
+		{
+			EVP_EncodeBlock((unsigned char *) encoded, (unsigned char *) call->body,
+							call->body_size);
+			json_object_set_new(response, "body_base64", json_string(encoded));
+		}
+		free(encoded);
+	}
+}
+
+bool
+http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after, const char **error)
+{
+	long		status = 0;
+	curl_off_t	seconds = 0;
+
+	*retry_after = 0;
+	*error = NULL;
+	if (result != CURLE_OK && !call->too_large)
+	{
+		*error = call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
+		return false;
+	}
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (call->is_mail || call->is_imap || (status != 429 && status < 500))
+		return true;
+	curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &seconds);
+	*retry_after = Min(seconds, 86400);
+	snprintf(call->error, sizeof(call->error), "HTTP status %ld", status);
+	*error = call->error;
+	return false;
+}
+
+/* Where the key stands in what came back, it is replaced by asterisks. */
+static void
+hide_secret(HttpCall *call, char *text, size_t size)
+{
+	size_t		length = call->secret != NULL ? strlen(call->secret) : 0;
+	char	   *at = text;
+
+	while (length >= MIN_HIDDEN && at != NULL &&
+		   (at = memmem(at, size - (at - text), call->secret, length)) != NULL)
+		memset(at, '*', length);
+}
+
+/* The Content-Type header, malloc'd; null without one. */
+static char *
+content_type(HttpCall *call)
+{
+	const char *line = call->response_headers_size > 0 ? call->response_headers : NULL;
+
+	for (; line != NULL && *line != '\0'; line = strchr(line, '\n') + 1)
+		if (strncmp(line, "content-type:", 13) == 0)
+			return strndup(line + 13, strcspn(line + 13, "\n"));
+	return NULL;
+}
+
+/* The answer to a question of DNS, in the same shape. */
+static char *
+dns_response(HttpCall *call)
+{
+	json_t	   *response = json_pack("{s:i, s:{}, s:n, s:n, s:b, s:s, s:s, s:s}",
+									 "status", 200, "headers", "body", "error", "blocked", 0,
+									 "dns", dns_verdict(call->dns),
+									 "provider", call->provider, "api_key_id", call->api_key_id);
+	char	   *text = response != NULL ? json_dumps(response, JSON_COMPACT) : NULL;
+
+	json_decref(response);
+	return text;
+}
+
+char *
+http_call_response(HttpCall *call, CURLcode result)
+{
+	long		status = 0;
+	curl_off_t	elapsed = 0;
+	const char *error = NULL;
+	char	   *type = content_type(call);
+	char	   *body;
+	json_t	   *response;
+	char	   *text;
+
+	if (call->dns != NULL)
+		return dns_response(call);
+	/* A service may quote the key that it refuses. */
+	hide_secret(call, call->body, call->body_size);
+	hide_secret(call, call->response_headers, call->response_headers_size);
+	hide_secret(call, call->error, strlen(call->error));
+	body = charset_to_utf8(call->body ? call->body : "", call->body_size, type);
+	free(type);
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &elapsed);
+	if (call->blocked)
+		error = "the address is not public; the setting sales_assistant.allowed_hosts can allow it";
+	else if (call->too_large)
+		error = "the answer is larger than allowed";
+	else if (result != CURLE_OK)
+		error = call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
+	if (error != NULL)
+		status = 0;				/* what came of the answer is not to be used */
+	response = json_pack("{s:i, s:o, s:s?, s:s?, s:b, s:I, s:s, s:s}",
+						 "status", (int) status,
+						 "headers", headers_json(call->response_headers_size > 0
+												 ? call->response_headers : NULL),
+						 "body", error == NULL && !call->is_imap ? body : NULL,
+						 "error", error,
+						 "blocked", (int) call->blocked,
+						 "elapsed_ms", (json_int_t) (elapsed / 1000),
+						 "provider", call->provider,
+						 "api_key_id", call->api_key_id);
+	if (response != NULL)
+		add_session(call, response);
+	free(body);
+	text = response != NULL ? json_dumps(response, JSON_COMPACT) : NULL;
+	json_decref(response);
+	return text;
+}
