@@ -12,6 +12,7 @@ SQL_INSTALL = \
     45_secrets \
     50_queue \
     55_providers \
+    56_generation \
     60_enrichment \
     65_scoring \
     70_rollup \
@@ -34,7 +35,11 @@ SQL_FUNCTIONS = \
     scoring \
     funnel \
     generation \
+    generation_sentiment \
+    generation_advice \
     enrichment \
+    enrichment_apply \
+    enrichment_intel \
     imports \
     prospects \
     rollup \

@@ -26,7 +26,7 @@ FROM (VALUES
     ('sales.tasks', 'prospect', 'erase', 'What is to be done about the person', 'title description notes'),
     ('sales.interactions', 'prospect', 'erase', 'Correspondence and calls with the person', 'subject content response_content'),
     ('sales.conversion_funnel', 'prospect', 'erase', 'How the deal went', 'loss_reason next_action'),
-    ('sales.enrichments', 'prospect', 'erase', 'What was looked up about the person', 'original_value enriched_value'),
+    ('sales.enrichments', 'prospect', 'erase', 'What was looked up about the person', 'original_value enriched_value applied_value error'),
     ('sales.enrichments', 'none', 'keep', 'Statistics: who was asked', 'source_api'),
     ('sales.audit_logs', 'audit', 'erase', 'Proof of who changed what', 'old_values new_values'),
     ('sales.audit_logs', 'user', 'keep', 'Proof of who changed what', 'table_name ip_address user_agent gdpr_basis'),
@@ -71,7 +71,7 @@ FROM (VALUES
     ('sales.products', 'none', 'keep', 'Catalogue', 'name description target_market'),
     ('sales.product_pricing', 'none', 'keep', 'Catalogue', 'currency'),
     ('sales.product_benefits', 'none', 'keep', 'Catalogue', 'benefit_text'),
-    ('sales.providers', 'none', 'keep', 'Services', 'name purpose base_url request answer model final_codes'),
+    ('sales.providers', 'none', 'keep', 'Services', 'name service purpose base_url request answer model final_codes'),
     ('sales.company_sizes', 'none', 'keep', 'Reference data', 'size_range'),
     ('sales.industries', 'none', 'keep', 'Reference data', 'name description nace_codes'),
     ('sales_internal.setting_defaults', 'none', 'keep', 'Reference data', 'key value description'),
@@ -80,13 +80,15 @@ FROM (VALUES
     ('sales_internal.periodic_tasks', 'mention', 'redact', 'Why a task failed', 'last_error'),
     ('sales_internal.periodic_tasks', 'none', 'keep', 'Set-up', 'name run_function'),
     ('sales_internal.local_texts', 'none', 'keep', 'Reference data', 'language purpose subject body'),
-    ('sales_internal.lexicon', 'none', 'keep', 'Reference data', 'language word'),
+    ('sales_internal.lexicon', 'none', 'keep', 'Reference data', 'language word kind'),
+    ('sales_internal.countries', 'none', 'keep', 'Reference data', 'iso2 iso3 language names'),
+    ('sales_internal.nace_cpv', 'none', 'keep', 'Reference data', 'section cpv'),
     ('sales_internal.email_lists', 'none', 'keep', 'Reference data', 'kind value'),
     ('sales_internal.import_headers', 'none', 'keep', 'Reference data', 'header field'),
     ('sales_internal.scorecards', 'none', 'keep', 'Weights of a model; categories are sectors, sources, ranks and countries', 'label model options'),
     ('sales_internal.service_pace', 'mention', 'redact', 'Why a service is left alone for a while', 'last_error'),
     ('sales_internal.service_pace', 'none', 'keep', 'Services', 'service'),
-    ('sales_internal.ai_costs', 'none', 'keep', 'What calls cost', 'provider purpose model'))
+    ('sales_internal.ai_costs', 'none', 'keep', 'What calls cost', 'provider purpose model prompt'))
     AS v (table_name, found_by, on_erase, purpose, columns)
 CROSS JOIN LATERAL unnest(string_to_array(v.columns, ' ')) AS c (column_name);
 COMMENT ON VIEW sales_internal.data_map IS

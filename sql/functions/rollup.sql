@@ -643,18 +643,18 @@ GRANT EXECUTE ON FUNCTION sales.check_metrics() TO sales_app;
 
 CREATE OR REPLACE FUNCTION sales_internal.record_ai_cost(
     company uuid, provider text, purpose text, model text, cost numeric,
-    input_tokens bigint DEFAULT 0, output_tokens bigint DEFAULT 0)
+    input_tokens bigint DEFAULT 0, output_tokens bigint DEFAULT 0, job uuid DEFAULT NULL, prompt text DEFAULT NULL)
 RETURNS uuid
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-    INSERT INTO sales_internal.ai_costs (company_id, spent_at, provider, purpose, model, cost, input_tokens, output_tokens)
-    VALUES (company, sales_internal.now(), provider, purpose, model, cost, input_tokens, output_tokens)
+    INSERT INTO sales_internal.ai_costs (company_id, spent_at, provider, purpose, model, cost, input_tokens, output_tokens, job_id, prompt)
+    VALUES (company, sales_internal.now(), provider, purpose, model, cost, input_tokens, output_tokens, job, prompt)
     RETURNING cost_id
 $$;
-COMMENT ON FUNCTION sales_internal.record_ai_cost(uuid, text, text, text, numeric, bigint, bigint) IS
+COMMENT ON FUNCTION sales_internal.record_ai_cost(uuid, text, text, text, numeric, bigint, bigint, uuid, text) IS
     'Notes what an AI call cost; called where the call is settled';
-REVOKE ALL ON FUNCTION sales_internal.record_ai_cost(uuid, text, text, text, numeric, bigint, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sales_internal.record_ai_cost(uuid, text, text, text, numeric, bigint, bigint, uuid, text) FROM PUBLIC;
 
 -- The worker and maintain() run what is listed there, where there is such a list.
 DO $$

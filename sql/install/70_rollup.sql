@@ -164,7 +164,9 @@ CREATE TABLE sales_internal.ai_costs (
     model text,
     input_tokens bigint NOT NULL DEFAULT 0 CHECK (input_tokens >= 0),
     output_tokens bigint NOT NULL DEFAULT 0 CHECK (output_tokens >= 0),
-    cost numeric(12,6) NOT NULL DEFAULT 0 CHECK (cost >= 0)
+    cost numeric(12,6) NOT NULL DEFAULT 0 CHECK (cost >= 0),
+    job_id uuid,
+    prompt text
 );
 CREATE INDEX ai_costs_company_idx ON sales_internal.ai_costs (company_id, spent_at);
 COMMENT ON TABLE sales_internal.ai_costs IS
@@ -284,3 +286,5 @@ COMMENT ON COLUMN sales_internal.ai_costs.model IS 'Model called';
 COMMENT ON COLUMN sales_internal.ai_costs.input_tokens IS 'Tokens sent';
 COMMENT ON COLUMN sales_internal.ai_costs.output_tokens IS 'Tokens received';
 COMMENT ON COLUMN sales_internal.ai_costs.cost IS 'Cost in the company''s currency';
+COMMENT ON COLUMN sales_internal.ai_costs.job_id IS 'Job that made the call; the job may be gone';
+COMMENT ON COLUMN sales_internal.ai_costs.prompt IS 'Task that was given, without the data about people';

@@ -14,14 +14,72 @@ SELECT sales.render_template('{{#open}}', '{}');
 SELECT sales.render_template('{{a', '{}');
 SELECT sales.render_template('{{#a}}{{/b}}', '{"a": 1}');
 SELECT sales.render_template('{{>partial}}', '{}');
--- sentiment in five languages, with sentences the lexicon was not made from
-SELECT answer, sentiment FROM (VALUES
-    (1, 'fr', 'Merci beaucoup, votre offre m''intéresse, rappelez-moi jeudi'), (2, 'fr', 'Je ne suis pas intéressée, merci de ne plus me contacter'),
-    (3, 'fr', 'Bien reçu'), (4, 'en', 'Sounds great, let us set up a meeting'), (5, 'en', 'Not interested, please remove me from your list'),
-    (6, 'en', 'I am out of the office until Monday'), (7, 'it', 'Molto interessante, ci vediamo volentieri'), (8, 'it', 'Purtroppo non siamo interessati'),
-    (9, 'es', 'Sí, me interesa, llámeme mañana'), (10, 'es', 'No gracias, es demasiado caro'), (11, 'de', 'Das passt gut, ich freue mich auf den Termin'),
-    (12, 'de', 'Leider kein Interesse, bitte abmelden')) v (n, language, answer)
-CROSS JOIN LATERAL sales_internal.local_sentiment(answer, language) ORDER BY n;
+-- sentiment in five languages: those judged otherwise than people would
+SELECT count(*) AS judged, count(*) FILTER (WHERE s.sentiment::text = want) AS alike FROM (VALUES
+('fr','positive','Bonjour, oui cela pourrait nous intéresser. Pouvez-vous me rappeler mardi ?'),
+('fr','positive','Très bonne présentation, j''aimerais en savoir plus.'),
+('fr','positive','Parfait, on se voit jeudi à 14h.'),
+('fr','negative','Merci mais nous avons déjà un prestataire.'),
+('fr','negative','Cela ne nous intéresse pas.'),
+('fr','negative','Retirez-moi de votre liste svp'),
+('fr','negative','C''est trop cher pour nous.'),
+('fr','neutral','Je suis absent jusqu''au 12, je vous répondrai à mon retour.'),
+('fr','neutral','Qui vous a donné mon adresse ?'),
+('fr','positive','Pourquoi pas, envoyez-moi une proposition.'),
+('en','positive','Yes, please send me the details.'),
+('en','positive','This looks really interesting, can we talk on Friday?'),
+('en','positive','I''d love to see a demo.'),
+('en','negative','We''re all set, thanks. Not interested at this time.'),
+('en','negative','Please stop emailing me.'),
+('en','negative','It''s way too expensive.'),
+('en','neutral','I am out of the office until 5 January with limited access to email.'),
+('en','neutral','I have forwarded this to my colleague in purchasing.'),
+('en','negative','Don''t ever write to me again, this is spam'),
+('en','positive','Not bad at all! Let''s set up a call.'),
+('it','positive','Sì, sono interessata. Possiamo sentirci domani?'),
+('it','positive','La proposta mi sembra ottima, fissiamo un appuntamento.'),
+('it','negative','Non siamo interessati, grazie.'),
+('it','negative','Vi prego di cancellarmi dalla lista.'),
+('it','negative','È troppo caro e non abbiamo budget.'),
+('it','neutral','Sono in ferie fino al 20 agosto.'),
+('it','neutral','Ho inoltrato la sua mail al mio collega.'),
+('it','positive','Volentieri, mi chiami giovedì mattina.'),
+('es','positive','Me parece muy interesante, ¿cuándo podemos hablar?'),
+('es','positive','Sí, llámeme mañana por la mañana.'),
+('es','negative','No nos interesa, gracias.'),
+('es','negative','Por favor, denme de baja de su lista.'),
+('es','negative','Es demasiado caro para nosotros y ya tenemos proveedor.'),
+('es','neutral','Estoy de vacaciones hasta el día 15.'),
+('es','neutral','He reenviado su mensaje a mi jefa.'),
+('es','positive','De acuerdo, concertemos una reunión la semana que viene.'),
+('de','positive','Das klingt sehr interessant, rufen Sie mich bitte am Montag an.'),
+('de','positive','Gerne, wann hätten Sie Zeit?'),
+('de','negative','Daran sind wir nicht interessiert.'),
+('de','negative','Das interessiert mich überhaupt nicht.'),
+('de','negative','Bitte streichen Sie mich aus Ihrem Verteiler.'),
+('de','negative','Leider haben wir dafür kein Budget.'),
+('de','neutral','Ich bin bis zum 3. Januar nicht im Büro.'),
+('de','neutral','Ich habe Ihre Nachricht an den Einkauf weitergeleitet.'),
+('de','positive','Kein Problem, schicken Sie mir ein Angebot.')) v (lang, want, answer)
+CROSS JOIN LATERAL sales_internal.local_sentiment(answer, lang) s;
+-- the language is told from the words, quoted text is left out, nothing is neutral
+SELECT s.sentiment FROM (VALUES (1, 'en', 'Non siamo interessati, grazie'), (2, 'fr', E'Thanks\n> this is great, perfect, excellent'), (3, 'fr', ''),
+    (4, 'de', repeat('ja ', 30000)), (5, NULL, 'Great, call me')) v (n, lang, answer)
+CROSS JOIN LATERAL sales_internal.local_sentiment(answer, lang) s ORDER BY n;
+-- shipped texts read well with all variables and with none: no gap, no colon at an end, no greeting of nobody
+SELECT l.language, l.purpose, v.n, t AS bad
+FROM sales_internal.local_texts l
+CROSS JOIN (VALUES (0, '{"product_name": "P", "sender": "S", "signature": "S"}'::jsonb),
+    (1, '{"product_name": "P", "product": "P", "sender": "S", "signature": "S", "first_name": "Ada", "full_name": "Ada L", "name": "Ada L",
+          "company_name": "C", "benefits": ["b"], "benefit": "b", "pain_points": "x", "tender": {"title": "T", "deadline": "1"}, "title": "T", "deadline": "1",
+          "date": "1", "n": 3, "other": "o", "value": "v", "rate": 1, "other_rate": 2, "gain": 1, "days": 9, "hits": 1, "other_hits": 1, "other_n": 1, "p": 0.1}')) v (n, variables)
+CROSS JOIN LATERAL (SELECT sales_internal.tidy_text(sales.render_template(x, v.variables)) FROM (VALUES (l.subject), (l.body)) y (x) WHERE x IS NOT NULL) r (t)
+WHERE (v.n = 1 OR l.purpose NOT LIKE 'improve%')
+  AND (regexp_replace(t, '^Buenos días[^\n]*:\n', '') ~ '  | ,|:\n\n|:$|\{\{|\(\)' OR t ~ '^(Hello|Bonjour|Buongiorno|Guten Tag) ,' OR t = '' OR t ~ '[^.?!]$' AND l.purpose IN ('linkedin', 'sms', 'sms_short') AND t !~ '[.?!]$');
+SELECT language, count(*) FROM sales_internal.local_texts GROUP BY language ORDER BY language;
+SELECT max(length(sales.render_template(body, '{"sender": "Société Européenne de Conseil"}'))) <= 160 AS short_sms_fits FROM sales_internal.local_texts WHERE purpose = 'sms_short';
+-- language by country, region, mail domain, else the company's
+SELECT c, (sales_internal.country_of(c)).iso3, (sales_internal.country_of(c)).language FROM unnest('{Italia,deutschland,"ESPAÑA ",UK,Österreich,Suisse,usa,Nowhere}'::text[]) c;
 :be_alpha
 INSERT INTO sales.products (name) VALUES ('Boussole') RETURNING product_id \gset
 INSERT INTO sales.product_benefits (product_id, benefit_text) VALUES (:'product_id', 'Un gain de temps');
@@ -83,6 +141,65 @@ SELECT helpers.try(format('SELECT sales.apply_enrichment(%L)', :'enrichment_id')
 SELECT sales.suggest_next_action(:'prospect_id') AS job \gset
 SELECT sales.cancel_job(:'job'), sales.cancel_job(:'job'), sales.retry_job(:'job'), sales.retry_job(:'job');
 SELECT state FROM sales.jobs WHERE job_id = :'job';
+-- a template of the company: its product's first; gaps are closed; a broken one fails with its line; the wrong one is refused
+:be_alpha
+UPDATE sales.templates SET is_active = false;
+INSERT INTO sales.templates (name, channel, language, subject_template, content_template) VALUES
+    ('any', 'email', 'en', 'Any', 'any'), ('broken', 'linkedin', 'en', NULL, 'Hi {{#x}}');
+INSERT INTO sales.templates (product_id, name, channel, language, subject_template, content_template, variables)
+VALUES (:'product_id', 'own', 'email', 'en', 'For {{first_name}}', E'Hello {{first_name}},\n\nDear {{first_name}} {{last_name}}  {{offer}}.', '{"offer": "10 %", "first_name": ""}');
+INSERT INTO sales.prospects (email, product_id) VALUES ('nobody@client.example', :'product_id') RETURNING prospect_id AS nobody \gset
+SELECT sales.generate_message(:'nobody', 'email', language => 'en') AS own_job, sales.generate_message(:'nobody', 'linkedin', language => 'en') AS broken_job \gset
+SELECT helpers.try(format('SELECT sales.generate_message(%L, ''sms'', template_id => %L)', :'nobody', template_id)) FROM sales.templates WHERE name = 'own';
+SELECT helpers.try(format('SELECT sales.generate_message(%L, ''email'', template_id => %L, language => ''fr'')', :'nobody', template_id)) FROM sales.templates WHERE name = 'own';
+UPDATE sales.templates SET is_active = false WHERE name = 'any';
+SELECT helpers.try(format('SELECT sales.generate_message(%L, ''email'', template_id => %L)', :'nobody', template_id)) FROM sales.templates WHERE name = 'any';
+:be_super
+SELECT sales_internal.run_jobs() > 0 AS ran;
+:be_alpha
+SELECT subject, content, ai_prompt_used, template_id IS NOT NULL AS from_template FROM sales.messages WHERE prospect_id = :'nobody';
+SELECT job_id = :'own_job' AS own, state, attempts, error FROM sales.jobs WHERE job_id IN (:'own_job', :'broken_job') ORDER BY 1 DESC;
+-- a prospect that goes while its job waits gets no message
+SELECT sales.generate_message(:'nobody', 'sms') AS job \gset
+DELETE FROM sales.prospects WHERE prospect_id = :'nobody';
+:be_super
+SELECT sales_internal.run_jobs();
+SELECT state, error FROM sales_internal.jobs WHERE job_id = :'job';
+-- approval: nobody signs for another, a text written by nobody who may is unapproved
+:be_alpha
+INSERT INTO sales.messages (prospect_id, channel, content, language, is_approved, approved_by)
+VALUES (:'prospect_id', 'sms', 'signed by another', 'en', true, (SELECT user_id FROM sales.users WHERE email = 'seller@alpha.test'))
+RETURNING is_approved, approved_by = sales.current_user_id() AS by_me;
+UPDATE sales.messages SET approved_by = (SELECT user_id FROM sales.users WHERE email = 'seller@alpha.test') WHERE content = 'signed by another' RETURNING approved_by = sales.current_user_id() AS by_me;
+UPDATE sales.messages SET is_approved = false WHERE content = 'signed by another' RETURNING approved_by, approved_at;
+-- received messages are judged too, a tone that is given stands, a changed answer is judged anew
+INSERT INTO sales.interactions (prospect_id, channel, type, content) VALUES (:'prospect_id', 'email', 'received', 'Non mi interessa');
+INSERT INTO sales.interactions (prospect_id, channel, type, response_content, response_sentiment) VALUES (:'prospect_id', 'email', 'sent', 'super', 'neutral');
+SELECT count(*) FROM sales.jobs WHERE kind = 'analyze_sentiment' AND state = 'queued';
+UPDATE sales.interactions SET response_content = 'pessimo' WHERE response_content = 'super';
+:be_super
+SELECT sales_internal.run_jobs();
+:be_alpha
+SELECT coalesce(response_content, content) AS said, response_sentiment FROM sales.interactions WHERE content IS NOT NULL OR response_content = 'pessimo' ORDER BY 1;
+-- next action by what happened last
+SELECT sales.enter_stage(:'prospect_id', 'contacte') IS NOT NULL AS entered;
+SELECT sales.suggest_next_action(:'prospect_id') AS job \gset
+:be_super
+SELECT sales_internal.run_jobs();
+:be_alpha
+SELECT state, result ->> 'provider' AS provider, result ->> 'noted' AS noted,
+       regexp_replace(result ->> 'next_action', '\d\d/\d\d/\d{4}', '<day>') AS next_action FROM sales.jobs WHERE job_id = :'job';
+-- suggestions: what does better by more than chance, once
+INSERT INTO sales.interactions (prospect_id, channel, type, response_received, response_content, response_sentiment, interaction_date)
+SELECT :'prospect_id', c::sales.interaction_channel, 'sent', n <= CASE c WHEN 'email' THEN 3 ELSE 15 END, 'ok', 'neutral', now() - interval '1 day'
+FROM generate_series(1, 40) n, unnest('{email,linkedin}'::text[]) c;
+SELECT sales.suggest_improvements() AS job \gset
+:be_super
+SELECT sales_internal.run_jobs() AS ran, sales_internal.local_improvements(helpers.company('alpha')) AS new;
+:be_alpha
+SELECT suggestion_type, suggested_change, expected_improvement, confidence_score > 0.95 AS sure, regexp_replace(ai_reasoning, 'p = [0-9.]+', 'p') AS why FROM sales.improvement_suggestions;
+:be_beta
+SELECT count(*) FROM sales.improvement_suggestions;
 :be_super
 SELECT sales_internal.run_jobs();
 UPDATE sales.users SET is_active = false WHERE email = 'seller@alpha.test';

@@ -76,7 +76,8 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM sales.api_keys WHERE key_
 
 my ($request) = map { decode_json($_) } split /\n/, slurp_file($log);
 is($request->{key}, 'sk-test-key-good', 'the service got the key');
-is($request->{body}{response_format}{type}, 'json_object', 'and was asked for JSON');
+is($request->{body}{response_format}{type}, 'json_schema', 'and was asked for JSON');
+is_deeply($request->{body}{response_format}{json_schema}{schema}{required}, [ 'content', 'subject' ], 'of a schema');
 unlike($request->{body}{messages}[1]{content}, qr{</data>.*</data>}s, 'the prospect\'s words cannot close the mark around them');
 
 like(ends(ask('unknown'), 'failed', '401 is not repeated'), qr/Incorrect API key/, 'and says why');
