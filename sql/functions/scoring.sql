@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION sales_internal.train_scorecard(source regclass, label
     AS 'MODULE_PATHNAME', 'sales_train_scorecard'
     LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION sales_internal.train_scorecard(regclass, name, jsonb) IS
-    'Learns a scorecard from a relation: key first, a label of 0/1, any numeric, boolean, date and text columns; option exclude names columns to leave out';
+    'Learns a scorecard from a relation: key first, a label of 0/1, any numeric, boolean, date and text columns; options: exclude, names of columns to leave out; prior, model to start from';
 REVOKE ALL ON FUNCTION sales_internal.train_scorecard(regclass, name, jsonb) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.apply_scorecard(model_id uuid, source regclass, OUT key text, OUT probability double precision)

@@ -6,13 +6,13 @@ CREATE TABLE sales_internal.scorecards (
     model jsonb NOT NULL,
     options jsonb NOT NULL DEFAULT '{}',
     rows integer NOT NULL,
-    auc double precision NOT NULL,
-    log_loss double precision NOT NULL,
-    brier double precision NOT NULL,
+    auc double precision,
+    log_loss double precision,
+    brier double precision,
     created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE sales_internal.scorecards IS
-    'Learned scorecards: log-odds points of the bins of each column; auc, log_loss and brier on rows not learned from';
+    'Learned scorecards: log-odds points of the bins of each column; auc, log_loss and brier on rows not learned from, null where there were too few to hold any out';
 SELECT sales_internal.dump_table('sales_internal.scorecards', 'WHERE rows > 0');
 
 CREATE TABLE sales.score_models (

@@ -1,479 +1,327 @@
 /*
  * learner.c
- *		The learner: an additive model of binned columns, boosted in cycles.
+ *		The learner: an additive model of binned columns and a few pairs of them.
  *
- * Each column becomes at most MAX_BINS bins: quantiles of numbers, frequent
- * values of text, and one bin for missing.  The model gives each bin a number
- * of log-odds points, so a prediction is a sum, and the sum explains itself.
+ * The model gives each bin of each column a number of log-odds points, so a
+ * prediction is a sum, and the sum explains itself.  Points are boosted in
+ * cycles (boost.c) by several models that each hold a fold of the rows out.
+ * What they predict for the rows that they held out decides everything else:
+ * how strong the ridge, when to stop, whether pairs of columns (pairs.c) pay
+ * for themselves, and the slope and shift that calibrate.  The model stored is
+ * the mean of these models, which is as additive as they are.
  *
- * Training goes round the columns; at each it takes a damped Newton step for
- * every bin at once (gradient over curvature plus a ridge), with the sums of
- * numeric bins smoothed over their neighbours.  Small steps and stopping early
- * on rows held out keep columns that only repeat each other from overshooting.
- * Ridge and stopping are chosen by five-fold cross-validation; the five models
- * are averaged, which leaves them additive, and a logistic regression of the
- * held-out predictions calibrates slope and intercept.  Folds come from a hash
- * of the row number, so the same rows give the same model.
+ * With a prior, learning starts from its points.  Where there are too few rows
+ * to hold any out, the prior is only adjusted: each of its points moves by what
+ * the rows say against a ridge of RIDGE_ADJUST, so that one row moves a little
+ * and a hundred move much.
  *
- * Memory is one byte a value beside the caller's; time is rows x columns x
- * rounds.
+ * Deterministic: folds depend on the order of the rows alone, which the caller
+ * makes the same each time.  Time is rows x columns x rounds x models.
  */
 #include "postgres.h"
 
 #include <math.h>
 
-#include "common/hashfn.h"
 #include "miscadmin.h"
+#include "scoring/boost.h"
 #include "scoring/learner.h"
+#include "scoring/pairs.h"
+#include "scoring/quality.h"
 
-#define NUMERIC_BINS 24
-#define MIN_CATEGORY_ROWS 5
-#define FOLDS 5
-#define MAX_ROUNDS 300
-#define PATIENCE 12
-#define RATE 0.15
+#define RIDGE_PAIRS 20
+#define RIDGE_ADJUST 8
+#define RIDGE_ADJUST_INTERCEPT 2
+#define ROUNDS_ADJUST 30
+#define FEW_ROWS 50000			/* up to here both ridges are tried */
 
-static const double ridges[] = {3, 12, 40};
+static const double ridges[] = {5, 30};
 
-/* --- bins --- */
-
-static int
-compare_doubles(const void *a, const void *b)
+double
+learner_logit(const Scorecard *card, const uint8 *bins)
 {
-	double		x = *(const double *) a;
-	double		y = *(const double *) b;
+	double		logit = card->intercept;
 
-	return (x > y) - (x < y);
-}
-
-int
-learner_bin_of_number(const Feature *feature, double value)
-{
-	int			low = 0;
-	int			high = feature->ncuts;
-
-	if (isnan(value))
-		return BIN_MISSING;
-	while (low < high)
+	for (int f = 0; f < card->nfeatures; f++)
+		logit += card->features[f].points[bins[f]];
+	for (int p = 0; p < card->npairs; p++)
 	{
-		int			middle = (low + high) / 2;
+		const Pair *pair = &card->pairs[p];
 
-		if (value < feature->cuts[middle])
-			high = middle;
-		else
-			low = middle + 1;
+		logit += pair->points[pair->first_group[bins[pair->first]] * pair->nsecond
+							  + pair->second_group[bins[pair->second]]];
 	}
-	return 1 + low;
+	return logit;
 }
 
-int
-learner_bin_of_text(const Feature *feature, const char *value)
-{
-	int			low = 0;
-	int			high = feature->ncategories;
-
-	if (value == NULL)
-		return BIN_MISSING;
-	while (low < high)
-	{
-		int			middle = (low + high) / 2;
-		int			order = strcmp(value, feature->categories[middle]);
-
-		if (order == 0)
-			return 2 + middle;
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return BIN_OTHER;
-}
-
-void
-learner_bin_numbers(Feature *feature, const double *values, int nrows)
-{
-	double	   *sorted = palloc_extended(sizeof(double) * Max(nrows, 1), MCXT_ALLOC_HUGE);
-	int			n = 0;
-
-	for (int i = 0; i < nrows; i++)
-		if (!isnan(values[i]))
-			sorted[n++] = values[i];
-	qsort(sorted, n, sizeof(double), compare_doubles);
-	feature->is_category = false;
-	feature->cuts = palloc(sizeof(double) * NUMERIC_BINS);
-	feature->ncuts = 0;
-	for (int i = 1; i < NUMERIC_BINS && n > 0; i++)
-	{
-		double		cut = sorted[(int64) n * i / NUMERIC_BINS];
-
-		/* A cut has something below it and something at or above it. */
-		if (cut > sorted[0] &&
-			(feature->ncuts == 0 || cut > feature->cuts[feature->ncuts - 1]))
-			feature->cuts[feature->ncuts++] = cut;
-	}
-	pfree(sorted);
-	feature->nbins = 2 + feature->ncuts;
-	feature->bins = palloc_extended(Max(nrows, 1), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < nrows; i++)
-		feature->bins[i] = learner_bin_of_number(feature, values[i]);
-}
-
-typedef struct Counted
-{
-	char	   *value;
-	int			rows;
-} Counted;
-
-static int
-compare_texts(const void *a, const void *b)
-{
-	return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
-/* Most rows first, then by value, so that the choice is the same each time. */
-static int
-compare_counted(const void *a, const void *b)
-{
-	const Counted *x = a;
-	const Counted *y = b;
-
-	return x->rows != y->rows ? (x->rows < y->rows) - (x->rows > y->rows)
-		: strcmp(x->value, y->value);
-}
-
-void
-learner_bin_texts(Feature *feature, char **values, int nrows)
-{
-	char	  **sorted = palloc_extended(sizeof(char *) * Max(nrows, 1), MCXT_ALLOC_HUGE);
-	Counted    *counted = palloc_extended(sizeof(Counted) * Max(nrows, 1), MCXT_ALLOC_HUGE);
-	int			n = 0;
-	int			distinct = 0;
-
-	for (int i = 0; i < nrows; i++)
-		if (values[i] != NULL)
-			sorted[n++] = values[i];
-	qsort(sorted, n, sizeof(char *), compare_texts);
-	for (int i = 0; i < n; i++)
-	{
-		if (distinct == 0 || strcmp(counted[distinct - 1].value, sorted[i]) != 0)
-			counted[distinct++] = (Counted) {sorted[i], 0};
-		counted[distinct - 1].rows++;
-	}
-	qsort(counted, distinct, sizeof(Counted), compare_counted);
-	feature->is_category = true;
-	feature->categories = palloc(sizeof(char *) * MAX_BINS);
-	feature->ncategories = 0;
-	for (int i = 0; i < distinct && i < MAX_BINS - 2; i++)
-		if (counted[i].rows >= MIN_CATEGORY_ROWS)
-			feature->categories[feature->ncategories++] = pstrdup(counted[i].value);
-	qsort(feature->categories, feature->ncategories, sizeof(char *), compare_texts);
-	pfree(sorted);
-	pfree(counted);
-	feature->nbins = 2 + feature->ncategories;
-	feature->bins = palloc_extended(Max(nrows, 1), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < nrows; i++)
-		feature->bins[i] = learner_bin_of_text(feature, values[i]);
-}
-
-/* --- training --- */
-
-typedef struct Training
-{
-	Scorecard  *card;
-	const unsigned char *labels;
-	int			nrows;
-	unsigned char *fold;		/* of each row */
-	double	   *logit;			/* of each row, while a fold is trained */
-	double	  **points;			/* of each feature, while a fold is trained */
-} Training;
-
-static inline double
-logistic(double x)
-{
-	return 1.0 / (1.0 + exp(-x));
-}
-
-static inline double
-row_loss(double logit, int label)
-{
-	/* log(1 + exp(-z)), safe for large |z| */
-	double		z = label ? logit : -logit;
-
-	return z > 0 ? log1p(exp(-z)) : -z + log1p(exp(z));
-}
-
-/* One step for one column; rows of fold `held` only follow. */
+/* Log-odds before anything is learned: the prior's, or that of the mean row. */
 static void
-boost_feature(Training *t, int f, int held, double ridge)
+start_logits(const Scorecard *card, const uint8 *labels, int nrows, double *start)
 {
-	Feature    *feature = &t->card->features[f];
-	double		gradient[MAX_BINS + 2] = {0};
-	double		curvature[MAX_BINS + 2] = {0};
-	double		step[MAX_BINS];
-
-	for (int i = 0; i < t->nrows; i++)
-	{
-		double		p;
-
-		if (t->fold[i] == held)
-			continue;
-		p = logistic(t->logit[i]);
-		gradient[feature->bins[i]] += t->labels[i] - p;
-		curvature[feature->bins[i]] += p * (1 - p);
-	}
-	for (int b = 0; b < feature->nbins; b++)
-	{
-		double		g = gradient[b];
-		double		h = curvature[b];
-
-		if (!feature->is_category && b > 0)
-		{
-			double		gn = (b > 1 ? gradient[b - 1] : 0) + (b + 1 < feature->nbins ? gradient[b + 1] : 0);
-			double		hn = (b > 1 ? curvature[b - 1] : 0) + (b + 1 < feature->nbins ? curvature[b + 1] : 0);
-
-			g += gn / 2;
-			h += hn / 2;
-		}
-		step[b] = RATE * g / (h + ridge);
-		t->points[f][b] += step[b];
-	}
-	for (int i = 0; i < t->nrows; i++)
-		t->logit[i] += step[feature->bins[i]];
-}
-
-static double
-held_loss(Training *t, int held)
-{
-	double		loss = 0;
-
-	for (int i = 0; i < t->nrows; i++)
-		if (t->fold[i] == held)
-			loss += row_loss(t->logit[i], t->labels[i]);
-	return loss;
-}
-
-/*
- * Trains on all folds but one and stops when that one gets no better.  Leaves
- * the best points in `best` and the held rows' logits in `out`; returns the
- * intercept, and the held rows' loss in *loss.
- */
-static double
-train_fold(Training *t, int held, double ridge, double **best, double *out, double *loss)
-{
-	int64		ones = 0;
-	int64		all = 0;
-	double		intercept;
-	int			since_best = 0;
-
-	for (int i = 0; i < t->nrows; i++)
-		if (t->fold[i] != held)
-		{
-			ones += t->labels[i];
-			all++;
-		}
-	intercept = log((ones + 0.5) / (all - ones + 0.5));
-	for (int i = 0; i < t->nrows; i++)
-		t->logit[i] = intercept;
-	for (int f = 0; f < t->card->nfeatures; f++)
-	{
-		memset(t->points[f], 0, sizeof(double) * MAX_BINS);
-		memset(best[f], 0, sizeof(double) * MAX_BINS);
-	}
-	*loss = held_loss(t, held);
-	for (int i = 0; i < t->nrows; i++)
-		if (t->fold[i] == held)
-			out[i] = t->logit[i];
-	for (int round = 0; round < MAX_ROUNDS && since_best < PATIENCE; round++)
-	{
-		double		now;
-
-		for (int f = 0; f < t->card->nfeatures; f++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			boost_feature(t, f, held, ridge);
-		}
-		now = held_loss(t, held);
-		since_best++;
-		if (now < *loss)
-		{
-			*loss = now;
-			since_best = 0;
-			for (int f = 0; f < t->card->nfeatures; f++)
-				memcpy(best[f], t->points[f], sizeof(double) * MAX_BINS);
-			for (int i = 0; i < t->nrows; i++)
-				if (t->fold[i] == held)
-					out[i] = t->logit[i];
-		}
-	}
-	return intercept;
-}
-
-/* Slope and intercept that make held-out logits into honest chances. */
-static void
-calibrate(Training *t, const double *logit, double *slope, double *shift)
-{
-	double		a = 1;
-	double		b = 0;
-
-	for (int iteration = 0; iteration < 25; iteration++)
-	{
-		/* a prior of a few rows' weight holds the slope near 1 */
-		double		ga = -4 * (a - 1);
-		double		gb = -0.1 * b;
-		double		haa = 4;
-		double		hab = 0;
-		double		hbb = 0.1;
-		double		determinant;
-
-		for (int i = 0; i < t->nrows; i++)
-		{
-			double		p = logistic(a * logit[i] + b);
-			double		w = p * (1 - p);
-
-			ga += (t->labels[i] - p) * logit[i];
-			gb += t->labels[i] - p;
-			haa += w * logit[i] * logit[i];
-			hab += w * logit[i];
-			hbb += w;
-		}
-		determinant = haa * hbb - hab * hab;
-		if (fabs(determinant) < 1e-12)
-			break;
-		a += (hbb * ga - hab * gb) / determinant;
-		b += (haa * gb - hab * ga) / determinant;
-	}
-	/* Never turn the order round. */
-	*slope = isfinite(a) && a > 0.05 ? Min(a, 3) : 1;
-	*shift = isfinite(b) && *slope == a ? b : 0;
-}
-
-typedef struct Ranked
-{
-	double		logit;
-	int			label;
-} Ranked;
-
-static int
-compare_ranked(const void *a, const void *b)
-{
-	return compare_doubles(&((const Ranked *) a)->logit, &((const Ranked *) b)->logit);
-}
-
-static void
-measure(Training *t, const double *logit)
-{
-	Ranked	   *ranked = palloc_extended(sizeof(Ranked) * t->nrows, MCXT_ALLOC_HUGE);
 	double		ones = 0;
-	double		rank_sum = 0;
-	double		loss = 0;
-	double		brier = 0;
 
-	for (int i = 0; i < t->nrows; i++)
-	{
-		double		p = logistic(logit[i]);
-
-		ranked[i] = (Ranked) {logit[i], t->labels[i]};
-		ones += t->labels[i];
-		loss += row_loss(logit[i], t->labels[i]);
-		brier += (p - t->labels[i]) * (p - t->labels[i]);
-	}
-	qsort(ranked, t->nrows, sizeof(Ranked), compare_ranked);
-	for (int i = 0; i < t->nrows;)
-	{
-		int			j = i;
-		double		ties = 0;
-
-		while (j < t->nrows && ranked[j].logit == ranked[i].logit)
-			ties += ranked[j++].label;
-		rank_sum += ties * ((i + 1 + j) / 2.0);
-		i = j;
-	}
-	t->card->auc = (rank_sum - ones * (ones + 1) / 2) / (ones * (t->nrows - ones));
-	t->card->log_loss = loss / t->nrows;
-	t->card->brier = brier / t->nrows;
-	pfree(ranked);
-}
-
-static double **
-new_points(int nfeatures)
-{
-	double	  **points = palloc(sizeof(double *) * Max(nfeatures, 1));
-
-	for (int f = 0; f < nfeatures; f++)
-		points[f] = palloc0(sizeof(double) * MAX_BINS);
-	return points;
-}
-
-void
-learner_train(Scorecard *card, const unsigned char *labels, int nrows)
-{
-	Training	t = {card, labels, nrows, NULL, NULL, NULL};
-	int			nfeatures = card->nfeatures;
-	double	   *out = palloc_extended(sizeof(double) * nrows, MCXT_ALLOC_HUGE);
-	double	   *best_out = palloc_extended(sizeof(double) * nrows, MCXT_ALLOC_HUGE);
-	double	  **fold_points = new_points(nfeatures);
-	double	  **mean = new_points(nfeatures);
-	double	  **best_mean = new_points(nfeatures);
-	double		best_loss = INFINITY;
-	double		best_intercept = 0;
-	double		slope;
-	double		shift;
-	int			seen[2] = {0, 0};
-
-	/* Labels are dealt to the folds in turn, so that each has its share. */
-	t.fold = palloc_extended(nrows, MCXT_ALLOC_HUGE);
-	t.logit = palloc_extended(sizeof(double) * nrows, MCXT_ALLOC_HUGE);
-	t.points = new_points(nfeatures);
 	for (int i = 0; i < nrows; i++)
 	{
-		int			nth = seen[labels[i]]++;
-
-		t.fold[i] = (murmurhash32(nth / FOLDS + 7919 * labels[i]) + nth) % FOLDS;
+		ones += labels[i];
+		start[i] = card->prior_intercept;
 	}
-
-	for (int r = 0; r < (int) lengthof(ridges); r++)
+	if (!card->has_prior)
 	{
-		double		total = 0;
-		double		intercept = 0;
+		double		mean = log((ones + 0.5) / (nrows - ones + 0.5));
 
-		for (int f = 0; f < nfeatures; f++)
-			memset(mean[f], 0, sizeof(double) * MAX_BINS);
-		for (int held = 0; held < FOLDS; held++)
+		for (int i = 0; i < nrows; i++)
+			start[i] = mean;
+		return;
+	}
+	for (int f = 0; f < card->nfeatures; f++)
+		for (int i = 0; card->features[f].prior != NULL && i < nrows; i++)
+			start[i] += card->features[f].prior[card->features[f].bins[i]];
+}
+
+/* The points of one column or pair, averaged over the models. */
+static void
+average(const Booster *booster, ModelPoints points, int t, int nbins, double *out)
+{
+	for (int b = 0; b < nbins; b++)
+	{
+		out[b] = 0;
+		for (int m = 0; m < booster->nmodels; m++)
+			out[b] += points[m][t][b] / booster->nmodels;
+	}
+}
+
+/* Boosts the columns alone with each ridge; leaves the best in the booster. */
+static ModelPoints
+boost_columns(Booster *booster, const Term *terms, int nterms, const double *start)
+{
+	ModelPoints best = NULL;
+	double		best_loss = INFINITY;
+	int			tries = booster->nrows <= FEW_ROWS ? (int) lengthof(ridges) : 1;
+	double	  **logit = NULL;
+	double	   *intercept = NULL;
+
+	for (int r = 0; r < tries; r++)
+	{
+		ModelPoints points = learner_new_points(booster, terms, nterms);
+		double		loss;
+
+		for (int m = 0; m < booster->nmodels; m++)
 		{
-			double		loss;
-
-			intercept += train_fold(&t, held, ridges[r], fold_points, out, &loss) / FOLDS;
-			total += loss;
-			for (int f = 0; f < nfeatures; f++)
-				for (int b = 0; b < card->features[f].nbins; b++)
-					mean[f][b] += fold_points[f][b] / FOLDS;
+			booster->intercept[m] = 0;
+			memcpy(booster->logit[m], start, sizeof(double) * booster->nrows);
 		}
-		if (total < best_loss)
+		loss = learner_boost(booster, terms, nterms, ridges[r], points);
+		if (loss < best_loss)
 		{
-			best_loss = total;
-			best_intercept = intercept;
-			memcpy(best_out, out, sizeof(double) * nrows);
-			for (int f = 0; f < nfeatures; f++)
-				memcpy(best_mean[f], mean[f], sizeof(double) * MAX_BINS);
+			double	  **spare = logit;
+			double	   *spare_intercept = intercept;
+
+			best_loss = loss;
+			best = points;
+			/* what is in the booster is the best so far: set it aside */
+			logit = booster->logit;
+			intercept = booster->intercept;
+			if (r + 1 == tries)
+				break;
+			if (spare == NULL)
+			{
+				spare = palloc(sizeof(double *) * booster->nmodels);
+				spare_intercept = palloc(sizeof(double) * booster->nmodels);
+				for (int m = 0; m < booster->nmodels; m++)
+					spare[m] = palloc_extended(sizeof(double) * booster->nrows, MCXT_ALLOC_HUGE);
+			}
+			booster->logit = spare;
+			booster->intercept = spare_intercept;
 		}
 	}
+	booster->logit = logit;
+	booster->intercept = intercept;
+	return best;
+}
 
-	calibrate(&t, best_out, &slope, &shift);
-	card->intercept = slope * best_intercept + shift;
-	for (int f = 0; f < nfeatures; f++)
+/* Do the second predictions beat the first by more than two standard errors? */
+static bool
+is_better(const double *first, const double *second, const uint8 *labels, int nrows)
+{
+	double		sum = 0;
+	double		squares = 0;
+	double		mean;
+
+	for (int i = 0; i < nrows; i++)
+	{
+		double		gain = learner_row_loss(first[i], labels[i]) - learner_row_loss(second[i], labels[i]);
+
+		sum += gain;
+		squares += gain * gain;
+	}
+	mean = sum / nrows;
+	return mean > 2 * sqrt(Max(squares / nrows - mean * mean, 0) / nrows);
+}
+
+/* Tries pairs; keeps them, and the held-out logits with them, if they pay. */
+static void
+boost_pairs(Booster *booster, Scorecard *card, double *held)
+{
+	Term	   *terms;
+	ModelPoints points;
+	double	   *with = palloc_extended(sizeof(double) * booster->nrows, MCXT_ALLOC_HUGE);
+	double	   *before = palloc(sizeof(double) * booster->nmodels);
+
+	learner_residuals(held, booster->labels, booster->nrows, booster->residual, booster->weight);
+	learner_choose_pairs(card, booster->residual, booster->weight, booster->nrows);
+	terms = palloc0(sizeof(Term) * Max(card->npairs, 1));
+	for (int p = 0; p < card->npairs; p++)
+		terms[p] = (Term) {NULL, &card->pairs[p], card->pairs[p].cells,
+		card->pairs[p].nfirst * card->pairs[p].nsecond};
+	points = learner_new_points(booster, terms, card->npairs);
+	memcpy(before, booster->intercept, sizeof(double) * booster->nmodels);
+	if (card->npairs > 0)
+		learner_boost(booster, terms, card->npairs, RIDGE_PAIRS, points);
+	learner_held_logits(booster, with);
+	if (card->npairs > 0 && is_better(held, with, booster->labels, booster->nrows))
+	{
+		memcpy(held, with, sizeof(double) * booster->nrows);
+		for (int p = 0; p < card->npairs; p++)
+			average(booster, points, p, terms[p].nbins, card->pairs[p].points);
+	}
+	else
+	{
+		card->npairs = 0;
+		memcpy(booster->intercept, before, sizeof(double) * booster->nmodels);
+	}
+	pfree(with);
+}
+
+/* Points are told against the average row: each column's mean is 0. */
+static void
+centre_points(Scorecard *card, int nrows)
+{
+	for (int f = 0; f < card->nfeatures; f++)
 	{
 		Feature    *feature = &card->features[f];
 		double		centre = 0;
 
-		/* Points are told against the average row. */
-		feature->points = palloc(sizeof(double) * feature->nbins);
 		for (int i = 0; i < nrows; i++)
-			centre += best_mean[f][feature->bins[i]] / nrows;
+			centre += feature->points[feature->bins[i]] / nrows;
 		for (int b = 0; b < feature->nbins; b++)
-			feature->points[b] = slope * (best_mean[f][b] - centre);
-		card->intercept += slope * centre;
+			feature->points[b] -= centre;
+		card->intercept += centre;
 	}
+}
+
+/* Few rows: moves the prior's points towards them, against a ridge. */
+static void
+adjust_prior(Scorecard *card, const uint8 *labels, int nrows, double *logit)
+{
+	float	   *residual = palloc(sizeof(float) * nrows);
+	float	   *weight = palloc(sizeof(float) * nrows);
+	double		moved = 0;
+
+	for (int round = 0; round < ROUNDS_ADJUST; round++)
+		for (int f = -1; f < card->nfeatures; f++)
+		{
+			Sums		sums[MAX_BINS] = {0};
+
+			CHECK_FOR_INTERRUPTS();
+			learner_residuals(logit, labels, nrows, residual, weight);
+			if (f < 0)
+			{
+				Sums		all = {-RIDGE_ADJUST_INTERCEPT * moved, RIDGE_ADJUST_INTERCEPT};
+
+				for (int i = 0; i < nrows; i++)
+				{
+					all.g += residual[i];
+					all.h += weight[i];
+				}
+				/* never more than one unit at a time: far off, curvature misleads */
+				all.g = Max(Min(all.g / all.h, 1), -1);
+				moved += all.g;
+				for (int i = 0; i < nrows; i++)
+					logit[i] += all.g;
+				continue;
+			}
+			learner_sum_bins(card->features[f].bins, residual, weight, nrows, sums);
+			for (int b = 0; b < card->features[f].nbins; b++)
+			{
+				double		prior = card->features[f].prior ? card->features[f].prior[b] : 0;
+				double		g = sums[b].g - RIDGE_ADJUST * (card->features[f].points[b] - prior);
+
+				sums[b].g = Max(Min(g / (sums[b].h + RIDGE_ADJUST), 1), -1);
+				card->features[f].points[b] += sums[b].g;
+			}
+			for (int i = 0; i < nrows; i++)
+				logit[i] += sums[card->features[f].bins[i]].g;
+		}
+	card->intercept = card->prior_intercept + moved;
+	card->auc = card->log_loss = card->brier = NAN;
+	pfree(residual);
+	pfree(weight);
+}
+
+/* Many rows: boosts, averages and calibrates. */
+static void
+boost_card(Scorecard *card, const uint8 *labels, int nrows, const double *start)
+{
+	Booster		booster;
+	Term	   *terms = palloc0(sizeof(Term) * Max(card->nfeatures, 1));
+	double	   *held = palloc_extended(sizeof(double) * nrows, MCXT_ALLOC_HUGE);
+	double		learned = 0;
+	double		slope;
+	double		shift;
+	ModelPoints points;
+
+	learner_init_booster(&booster, labels, nrows);
+	for (int f = 0; f < card->nfeatures; f++)
+		terms[f] = (Term) {&card->features[f], NULL, card->features[f].bins, card->features[f].nbins};
+	points = boost_columns(&booster, terms, card->nfeatures, start);
+	learner_held_logits(&booster, held);
+	boost_pairs(&booster, card, held);
+	learner_calibrate(held, labels, nrows, &slope, &shift);
+
+	for (int m = 0; m < booster.nmodels; m++)
+		learned += booster.intercept[m] / booster.nmodels;
+	card->intercept = slope * ((card->has_prior ? card->prior_intercept : start[0]) + learned) + shift;
+	for (int f = 0; f < card->nfeatures; f++)
+	{
+		Feature    *feature = &card->features[f];
+
+		average(&booster, points, f, feature->nbins, feature->points);
+		for (int b = 0; b < feature->nbins; b++)
+			feature->points[b] = slope * (feature->points[b] + (feature->prior ? feature->prior[b] : 0));
+	}
+	for (int p = 0; p < card->npairs; p++)
+		for (int c = 0; c < card->pairs[p].nfirst * card->pairs[p].nsecond; c++)
+			card->pairs[p].points[c] *= slope;
 	for (int i = 0; i < nrows; i++)
-		best_out[i] = slope * best_out[i] + shift;
-	measure(&t, best_out);
+		held[i] = slope * held[i] + shift;
+	learner_measure(held, labels, nrows, &card->auc, &card->log_loss, &card->brier);
+}
+
+void
+learner_train(Scorecard *card, const uint8 *labels, int nrows)
+{
+	double	   *start = palloc_extended(sizeof(double) * Max(nrows, 1), MCXT_ALLOC_HUGE);
+	int			ones = 0;
+
+	start_logits(card, labels, nrows, start);
+	for (int i = 0; i < nrows; i++)
+		ones += labels[i];
+	for (int f = 0; f < card->nfeatures; f++)
+	{
+		Feature    *feature = &card->features[f];
+
+		feature->points = palloc0(sizeof(double) * feature->nbins);
+		if (feature->prior != NULL)
+			memcpy(feature->points, feature->prior, sizeof(double) * feature->nbins);
+	}
+	card->npairs = 0;
+	if (nrows < LEARNER_MIN_ROWS || ones < LEARNER_MIN_EACH_LABEL ||
+		nrows - ones < LEARNER_MIN_EACH_LABEL)
+	{
+		Assert(card->has_prior);
+		adjust_prior(card, labels, nrows, start);
+		return;
+	}
+	boost_card(card, labels, nrows, start);
+	learner_purify_pairs(card, nrows);
+	centre_points(card, nrows);
 }

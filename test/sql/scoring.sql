@@ -3,38 +3,9 @@
 \i :helpers
 \set clean :srcdir '/clean.inc'
 \i :clean
--- Scores: the generic learner, the prior, a model, explanations that add up.
+-- Scores: the prior, a model, explanations that add up.
 :be_super
 DELETE FROM sales.score_models;
--- what decides is found; the same rows give the same model
-CREATE TABLE helpers.deals AS
-SELECT g AS id, (hashint4(g) & 1023) / 1023.0 AS noise, CASE WHEN g % 10 < 3 THEN 'fair' WHEN g % 10 < 5 THEN NULL ELSE 'web' END AS origin,
-       (g % 7)::numeric AS size, (g % 3 = 0) AS flag, date '2026-01-01' + g % 50 AS day,
-       ((hashint4(g * 31) & 1023) / 1023.0 < 0.1 + 0.35 * (g % 10 < 3)::int + 0.06 * (g % 7))::int AS won
-FROM generate_series(1, 3000) g;
-SELECT sales_internal.train_scorecard('helpers.deals', 'won') AS model \gset
-SELECT sales_internal.train_scorecard('helpers.deals', 'won') AS again \gset
-SELECT rows, auc > 0.7 AS ranks, brier < 0.21 AS close FROM sales_internal.scorecards WHERE model_id = :'model';
-SELECT (SELECT model FROM sales_internal.scorecards WHERE model_id = :'model')
-     = (SELECT model FROM sales_internal.scorecards WHERE model_id = :'again') AS deterministic;
-SELECT count(*), min(probability) > 0 AND max(probability) < 1 AS inside,
-       abs(avg(probability) - (SELECT avg(won) FROM helpers.deals)) < 0.01 AS calibrated
-FROM sales_internal.apply_scorecard(:'model', 'helpers.deals');
-SELECT bool_and(abs(1 / (1 + exp(-p.total)) - a.probability) < 1e-9) AS adds_up
-FROM (SELECT key, sum(points) AS total FROM sales_internal.scorecard_points(:'model', 'helpers.deals') GROUP BY key) p
-JOIN sales_internal.apply_scorecard(:'model', 'helpers.deals') a USING (key);
--- bad input
-CREATE TABLE helpers.odd AS SELECT g AS id, 'NaN'::float8 AS nan, 'infinity'::float8 AS inf, NULL::text AS nothing, 5 AS same,
-    md5(g::text) AS every, (g % 2)::int AS won, 1 AS one, 7 AS seven, 'x'::text AS word FROM generate_series(1, 100) g;
-SELECT sales_internal.train_scorecard('helpers.odd', 'won', '{"exclude": ["one", "seven"]}') IS NOT NULL AS copes;
-SELECT sales_internal.train_scorecard('helpers.odd', 'one');
-SELECT sales_internal.train_scorecard('helpers.odd', 'seven');
-SELECT sales_internal.train_scorecard('helpers.odd', 'word');
-SELECT sales_internal.train_scorecard('helpers.odd', 'absent');
-SELECT sales_internal.apply_scorecard('00000000-0000-7000-8000-00000000000f', 'helpers.odd');
-CREATE VIEW helpers.three AS SELECT * FROM helpers.odd ORDER BY id LIMIT 3;
-SELECT sales_internal.train_scorecard('helpers.three', 'won');
-DROP TABLE helpers.deals, helpers.odd CASCADE;
 -- before anything is learned: the prior; nothing known: no score
 :be_alpha
 INSERT INTO sales.prospects (first_name) VALUES ('Nobody');

@@ -1,0 +1,71 @@
+#ifndef SALES_SCORING_BOOST_H
+#define SALES_SCORING_BOOST_H
+
+#include "scoring/learner.h"
+
+/* Sums of a bin: gradient and curvature of the log loss. */
+typedef struct Sums
+{
+	double		g;
+	double		h;
+} Sums;
+
+/* What is boosted: a column, or a pair of columns. */
+typedef struct Term
+{
+	const Feature *feature;		/* null: a pair */
+	const Pair *pair;
+	const uint8 *bins;			/* of each row */
+	int			nbins;
+} Term;
+
+/*
+ * Models that are trained side by side: each holds one fold out, in one of
+ * several deals of the rows to folds.
+ */
+typedef struct Booster
+{
+	int			nrows;
+	const uint8 *labels;
+	int			nfolds;
+	int			ndeals;
+	int			nmodels;		/* nfolds * ndeals */
+	uint8	  **fold;			/* of each deal and row */
+	double	  **logit;			/* of each model and row */
+	double	   *intercept;		/* of each model */
+	float	   *residual;		/* of each row, of the model at hand */
+	float	   *weight;
+} Booster;
+
+/* Points of each model, term and bin. */
+typedef double ***ModelPoints;
+
+extern void learner_init_booster(Booster *booster, const uint8 *labels, int nrows);
+
+extern ModelPoints learner_new_points(const Booster *booster, const Term *terms, int nterms);
+
+/*
+ * Adds steps to the points of the terms until rows held out get no better;
+ * leaves the best points in `points` and in the models' logits and intercepts.
+ * Returns the mean log loss of rows held out.
+ */
+extern double learner_boost(Booster *booster, const Term *terms, int nterms, double ridge,
+							ModelPoints points);
+
+/* Mean, over the models that held a row out, of its log-odds. */
+extern void learner_held_logits(const Booster *booster, double *out);
+
+/* Sums by bin of residuals and weights. */
+extern void learner_sum_bins(const uint8 *bins, const float *residual, const float *weight,
+							 int nrows, Sums *sums);
+
+/* Residuals and weights at given log-odds. */
+extern void learner_residuals(const double *logit, const uint8 *labels, int nrows,
+							  float *residual, float *weight);
+
+/* Steps of a term from its sums; in steps.c. */
+extern void learner_step_feature(const Feature *feature, Sums *sums, double ridge,
+								 double *slope, double *step);
+extern void learner_step_pair(const Pair *pair, const Sums *sums, double ridge, double *step);
+
+#endif							/* SALES_SCORING_BOOST_H */
