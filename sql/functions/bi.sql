@@ -227,7 +227,7 @@ AS $$
                l.stage_entered_at,
                coalesce(v.deal_value, p.estimated_budget_amount, 0) AS amount,
                coalesce(c.chance, sales_internal.stage_chance(
-                   coalesce(l.stage, sales_internal.status_stage(p.status), 'nouveau'), 0, 0)) AS chance
+                   coalesce(l.stage, sales_internal.status_stage(p.status), 'nouveau'), o.deals, o.share)) AS chance
         FROM sales.prospects p
         LEFT JOIN LATERAL (
             SELECT f.stage, f.stage_entered_at FROM sales.conversion_funnel f
@@ -238,6 +238,8 @@ AS $$
             WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id AND f.deal_value IS NOT NULL
             ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1) v ON true
         LEFT JOIN sales_internal.open_chances(company) c ON c.prospect_id = p.prospect_id
+        LEFT JOIN sales_internal.stage_odds o ON o.company_id = p.company_id
+            AND o.stage = coalesce(l.stage, sales_internal.status_stage(p.status), 'nouveau')
         WHERE p.company_id = company AND p.deleted_at IS NULL
     )
     SELECT sales_internal.local_day(sales_internal.now(), c.timezone), s.stage::text, s.place::integer,
@@ -340,12 +342,12 @@ AS $$
         LEFT JOIN pace p ON p.stage = o.stage
         WHERE v.amount > 0 AND isfinite(o.entered_at)
     )
-    SELECT month, sales_internal.company_currency(company), count(*), sum(amount), round(sum(amount * chance), 2),
-           round(q.range[1]::numeric, 2), round(q.range[2]::numeric, 2), round(sum(chance), 2), interval '0'
-    FROM (SELECT month, array_agg(amount::float8) AS amounts, array_agg(chance::float8) AS chances FROM deal GROUP BY month) AS g
-    JOIN deal USING (month)
+    SELECT g.month, sales_internal.company_currency(company), g.deals, g.amount, round(g.expected, 2),
+           round(q.range[1]::numeric, 2), round(q.range[2]::numeric, 2), round(g.wins, 2), interval '0'
+    FROM (SELECT month, count(*) AS deals, sum(amount) AS amount, sum(amount * chance) AS expected, sum(chance) AS wins,
+                 array_agg(amount::float8) AS amounts, array_agg(chance::float8) AS chances
+          FROM deal GROUP BY month) AS g
     CROSS JOIN LATERAL (SELECT sales_internal.deal_quantiles(g.amounts, g.chances, '{0.1,0.9}')) AS q (range)
-    GROUP BY month, q.range
 $$;
 COMMENT ON FUNCTION sales_internal.forecast_of(uuid) IS 'What sales_bi.forecast shows, of a given company; for reports';
 REVOKE ALL ON FUNCTION sales_internal.forecast_of(uuid) FROM PUBLIC;

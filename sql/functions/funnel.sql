@@ -41,56 +41,99 @@ COMMENT ON FUNCTION sales_internal.stage_prior(sales.funnel_stage) IS
     'Chance of a win from a stage, where a company has no history';
 REVOKE ALL ON FUNCTION sales_internal.stage_prior(sales.funnel_stage) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION sales_internal.stage_chance(stage sales.funnel_stage, decided bigint, won bigint)
+CREATE OR REPLACE FUNCTION sales_internal.stage_chance(stage sales.funnel_stage, deals bigint, share numeric)
 RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN stage IN ('client', 'perdu') THEN sales_internal.stage_prior(stage)
-        ELSE (coalesce(won, 0) + 10 * sales_internal.stage_prior(stage)) / (coalesce(decided, 0) + 10) END
+        ELSE (coalesce(deals * share, 0) + 5 * sales_internal.stage_prior(stage)) / (coalesce(deals, 0) + 5) END
 $$;
-COMMENT ON FUNCTION sales_internal.stage_chance(sales.funnel_stage, bigint, bigint) IS
-    'Share of decided deals that were won, drawn towards the prior, which weighs as much as 10 deals';
-REVOKE ALL ON FUNCTION sales_internal.stage_chance(sales.funnel_stage, bigint, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.stage_chance(sales.funnel_stage, bigint, numeric) IS
+    'Share of deals that are won, drawn towards the prior, which weighs as much as 5 deals';
+REVOKE ALL ON FUNCTION sales_internal.stage_chance(sales.funnel_stage, bigint, numeric) FROM PUBLIC;
 
--- For each stage: of the prospects that ever reached it and are decided, those won.
--- One that passed a stage more than once counts once.
-CREATE OR REPLACE FUNCTION sales_internal.stage_history(company uuid)
-RETURNS TABLE (stage sales.funnel_stage, decided bigint, won bigint)
-LANGUAGE sql STABLE
+-- How a company's deals went on from a stage, given that they had been in it for
+-- some hours: all (from_hours 0), those that stayed as long as a quarter, a half
+-- ... of those that left it did, and those that stayed longer than any of these.
+--
+-- Deals that are still open are no losses, and no wins either: leaving them out
+-- would call a stage promising where nine in ten are never heard of again.  So
+-- the share is an Aalen-Johansen estimate: deals are put in order of the time
+-- from entry to decision, or to now; each decision takes its part of those that
+-- were open just before, and the wins' parts add up.  A prospect that passed a
+-- stage more than once counts with its last entry.
+-- `deals` is how many the share rests on: the decided ones, and open ones that
+-- have waited longer than three in four of the decided (90 days where none is).
+CREATE OR REPLACE FUNCTION sales_internal.stage_outlook(company uuid, only_stage sales.funnel_stage DEFAULT NULL)
+RETURNS TABLE (stage sales.funnel_stage, from_hours float8, deals bigint, share numeric)
+LANGUAGE sql STABLE ROWS 24
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH latest AS (
-        SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage
-        FROM sales.conversion_funnel f WHERE f.company_id = company
-        ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
-    ), ended AS (
-        SELECT l.prospect_id, l.stage = 'client' AS won FROM latest l WHERE l.stage IN ('client', 'perdu')
+    WITH entry AS MATERIALIZED (
+        SELECT f.prospect_id, f.stage, f.stage_entered_at AS at,
+               lead(f.stage_entered_at) OVER w AS next_at,
+               last_value(f.stage) OVER whole AS final_stage, last_value(f.stage_entered_at) OVER whole AS final_at,
+               row_number() OVER (PARTITION BY f.prospect_id, f.stage ORDER BY f.stage_entered_at DESC, f.funnel_id DESC) AS nth
+        FROM sales.conversion_funnel f
+        WHERE f.company_id = company AND f.stage_entered_at <= sales_internal.now()
+        WINDOW w AS (PARTITION BY f.prospect_id ORDER BY f.stage_entered_at, f.funnel_id),
+               whole AS (w ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+    ), episode AS MATERIALIZED (
+        SELECT e.stage,
+               extract(epoch FROM coalesce(e.next_at, sales_internal.now()) - e.at)::float8 / 3600 AS stayed,
+               extract(epoch FROM CASE WHEN e.final_stage IN ('client', 'perdu') THEN e.final_at
+                                       ELSE sales_internal.now() END - e.at)::float8 / 3600 AS waited,
+               e.next_at IS NOT NULL AS left_it, e.final_stage = 'client' AS won, e.final_stage IN ('client', 'perdu') AS decided
+        FROM entry e
+        WHERE e.nth = 1 AND e.stage NOT IN ('client', 'perdu') AND (e.stage = only_stage OR only_stage IS NULL)
+    ), threshold AS (
+        SELECT DISTINCT x.stage, h.hours
+        FROM (SELECT e.stage, max(e.stayed) FILTER (WHERE e.left_it) AS longest,
+                     percentile_disc(ARRAY[0.25, 0.5, 0.75, 0.9, 0.97]) WITHIN GROUP (ORDER BY e.stayed)
+                         FILTER (WHERE e.left_it) AS hours
+              FROM episode e GROUP BY e.stage) AS x
+        CROSS JOIN LATERAL (SELECT 0 AS hours UNION ALL SELECT unnest(x.hours) UNION ALL SELECT x.longest + 1) AS h
+        WHERE h.hours IS NOT NULL
+    ), member AS (
+        SELECT t.stage, t.hours, e.waited, e.won, e.decided,
+               count(*) OVER (PARTITION BY t.stage, t.hours) + 1
+               - row_number() OVER (PARTITION BY t.stage, t.hours ORDER BY e.waited, e.decided DESC, e.won DESC) AS at_risk
+        FROM threshold t JOIN episode e ON e.stage = t.stage AND e.stayed >= t.hours
+    ), step AS (
+        SELECT m.*, coalesce(sum(CASE WHEN m.decided AND m.at_risk > 1 THEN ln(1 - 1.0::float8 / m.at_risk) ELSE 0 END)
+                   OVER (PARTITION BY m.stage, m.hours ORDER BY m.at_risk DESC
+                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS log_open
+        FROM member m
+    ), usual AS MATERIALIZED (
+        SELECT m.stage, m.hours, percentile_disc(0.75) WITHIN GROUP (ORDER BY m.waited) AS waited
+        FROM member m WHERE m.decided GROUP BY m.stage, m.hours
     )
-    SELECT f.stage, count(DISTINCT f.prospect_id), count(DISTINCT f.prospect_id) FILTER (WHERE e.won)
-    FROM sales.conversion_funnel f JOIN ended e USING (prospect_id)
-    WHERE f.company_id = company
-    GROUP BY f.stage
+    SELECT s.stage, s.hours, count(*) FILTER (WHERE s.decided OR s.waited > coalesce(u.waited, 2160)),
+           least(1, coalesce(sum(exp(s.log_open) / s.at_risk) FILTER (WHERE s.won), 0))::numeric
+    FROM step s LEFT JOIN usual u USING (stage, hours)
+    GROUP BY s.stage, s.hours
 $$;
-COMMENT ON FUNCTION sales_internal.stage_history(uuid) IS 'Decided and won prospects by stage reached';
-REVOKE ALL ON FUNCTION sales_internal.stage_history(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.stage_outlook(uuid, sales.funnel_stage) IS
+    'Of deals that were in a stage for at least so many hours, the share that is won in the end, open ones reckoned with';
+REVOKE ALL ON FUNCTION sales_internal.stage_outlook(uuid, sales.funnel_stage) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.refresh_stage_odds(company uuid) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH fresh AS MATERIALIZED (
-        SELECT s.stage, coalesce(h.decided, 0) AS decided, coalesce(h.won, 0) AS won
+        SELECT s.stage, coalesce(o.deals, 0) AS deals, coalesce(round(o.share, 6), 0) AS share
         FROM unnest(enum_range(NULL::sales.funnel_stage)) AS s (stage)
-        LEFT JOIN sales_internal.stage_history(company) h USING (stage)
+        LEFT JOIN sales_internal.stage_outlook(company) o ON o.stage = s.stage AND o.from_hours = 0
         WHERE EXISTS (SELECT FROM sales.companies c WHERE c.company_id = company)
     )
-    INSERT INTO sales_internal.stage_odds AS o (company_id, stage, decided, won)
-    SELECT company, stage, decided, won FROM fresh
-    ON CONFLICT (company_id, stage) DO UPDATE SET decided = excluded.decided, won = excluded.won
-    WHERE (o.decided, o.won) IS DISTINCT FROM (excluded.decided, excluded.won)
+    INSERT INTO sales_internal.stage_odds AS o (company_id, stage, deals, share)
+    SELECT company, stage, deals, share FROM fresh
+    ON CONFLICT (company_id, stage) DO UPDATE SET deals = excluded.deals, share = excluded.share
+    WHERE (o.deals, o.share) IS DISTINCT FROM (excluded.deals, excluded.share)
 $$;
-COMMENT ON FUNCTION sales_internal.refresh_stage_odds(uuid) IS 'Counts a company''s decided deals by stage anew';
+COMMENT ON FUNCTION sales_internal.refresh_stage_odds(uuid) IS 'Computes anew how a company''s deals go on from each stage';
 REVOKE ALL ON FUNCTION sales_internal.refresh_stage_odds(uuid) FROM PUBLIC;
 
 -- The odds take a look at all of a company's stages, so they are computed once in
@@ -115,7 +158,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sales_internal.refresh_stale_odds(uuid[]) IS
-    'Counts decided deals anew where stages changed and the last count is ten minutes old';
+    'Computes stage_odds anew where stages changed and the last time was ten minutes ago';
 REVOKE ALL ON FUNCTION sales_internal.refresh_stale_odds(uuid[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.next_action_text(stage sales.funnel_stage, language text) RETURNS text
@@ -159,7 +202,7 @@ CREATE OR REPLACE FUNCTION sales_internal.stage_defaults(
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT round(sales_internal.stage_chance(stage_defaults.stage, o.decided, o.won), 2),
+    SELECT round(sales_internal.stage_chance(stage_defaults.stage, o.deals, o.share), 2),
            sales_internal.next_action_text(stage_defaults.stage, c.language)
     FROM sales.companies c
     LEFT JOIN sales_internal.stage_odds o ON o.company_id = c.company_id AND o.stage = stage_defaults.stage
@@ -428,47 +471,43 @@ COMMENT ON FUNCTION sales.enter_stage(uuid, text, numeric, text) IS
 REVOKE ALL ON FUNCTION sales.enter_stage(uuid, text, numeric, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.enter_stage(uuid, text, numeric, text) TO sales_app;
 
--- Stage by history, then by time in the stage: of the decided deals that were
--- still in the stage after that long, those that were won.
+-- By stage, then by the time spent in it: each estimate is drawn towards the
+-- coarser one with the weight of 10 deals.
 CREATE OR REPLACE FUNCTION sales_internal.open_chances(company uuid, only_prospect uuid DEFAULT NULL)
-RETURNS TABLE (prospect_id uuid, stage sales.funnel_stage, entered_at timestamptz, decided bigint, chance numeric)
+RETURNS TABLE (prospect_id uuid, stage sales.funnel_stage, entered_at timestamptz, chance numeric)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH latest AS (
-        SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage, f.stage_entered_at, f.funnel_id
-        FROM sales.conversion_funnel f WHERE f.company_id = company
+    WITH target AS MATERIALIZED (
+        SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage, f.stage_entered_at,
+               extract(epoch FROM sales_internal.now() - f.stage_entered_at)::float8 / 3600 AS hours
+        FROM sales.conversion_funnel f
+        WHERE f.company_id = company AND (f.prospect_id = only_prospect OR only_prospect IS NULL)
         ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
-    ), history AS MATERIALIZED (
-        SELECT * FROM sales_internal.stage_history(company)
-    ), stays AS MATERIALIZED (
-        -- How long decided deals stayed in a stage, longest first, with running counts.
-        SELECT s.stage, s.hours,
-               count(*) OVER w AS decided, count(*) FILTER (WHERE s.won) OVER w AS won
-        FROM (SELECT f.stage, f.stage_duration_hours AS hours, l.stage = 'client' AS won
-              FROM sales.conversion_funnel f JOIN latest l USING (prospect_id)
-              WHERE f.company_id = company AND l.stage IN ('client', 'perdu')
-                AND f.stage NOT IN ('client', 'perdu') AND f.stage_duration_hours IS NOT NULL) AS s
-        WINDOW w AS (PARTITION BY s.stage ORDER BY s.hours DESC)
-    ), target AS (
-        SELECT l.prospect_id, l.stage, l.stage_entered_at,
-               extract(epoch FROM sales_internal.now() - l.stage_entered_at) / 3600 AS hours
-        FROM latest l
-        WHERE l.prospect_id = only_prospect OR (only_prospect IS NULL AND l.stage NOT IN ('client', 'perdu'))
+    ), outlook AS MATERIALIZED (
+        SELECT o.stage, o.from_hours, CASE WHEN o.from_hours = 0 THEN f.chance
+                                           ELSE (o.deals * o.share + 10 * f.chance) / (o.deals + 10) END AS chance
+        FROM (SELECT *, first_value(x.deals) OVER w AS all_deals, first_value(x.share) OVER w AS all_share
+              FROM sales_internal.stage_outlook(company, (SELECT t.stage FROM target t WHERE only_prospect IS NOT NULL)) x
+              WINDOW w AS (PARTITION BY x.stage ORDER BY x.from_hours)) AS o
+        CROSS JOIN LATERAL (SELECT sales_internal.stage_chance(o.stage, o.all_deals, o.all_share)) AS f (chance)
+    ), span AS MATERIALIZED (
+        SELECT *, lead(o.from_hours) OVER w AS to_hours, lead(o.chance) OVER w AS next_chance
+        FROM outlook o WINDOW w AS (PARTITION BY o.stage ORDER BY o.from_hours)
     )
-    SELECT t.prospect_id, t.stage, t.stage_entered_at, coalesce(h.decided, 0),
-           CASE WHEN t.stage IN ('client', 'perdu') THEN sales_internal.stage_prior(t.stage)
-                ELSE (coalesce(s.won, 0) + 10 * sales_internal.stage_chance(t.stage, h.decided, h.won))
-                     / (coalesce(s.decided, 0) + 10) END
+    -- Between two thresholds the chance goes straight from one to the other.
+    SELECT t.prospect_id, t.stage, t.stage_entered_at,
+           CASE WHEN t.stage IN ('client', 'perdu') OR s.stage IS NULL THEN sales_internal.stage_prior(t.stage)
+                WHEN s.to_hours IS NULL THEN s.chance
+                ELSE s.chance + (s.next_chance - s.chance)
+                                * ((greatest(t.hours, 0) - s.from_hours) / (s.to_hours - s.from_hours))::numeric END
     FROM target t
-    LEFT JOIN history h USING (stage)
-    LEFT JOIN LATERAL (
-        SELECT s.decided, s.won FROM stays s
-        WHERE s.stage = t.stage AND s.hours >= t.hours
-        ORDER BY s.hours LIMIT 1) s ON true
+    LEFT JOIN span s ON s.stage = t.stage AND greatest(t.hours, 0) >= s.from_hours
+                     AND (greatest(t.hours, 0) < s.to_hours OR s.to_hours IS NULL)
+    WHERE only_prospect IS NOT NULL OR t.stage NOT IN ('client', 'perdu')
 $$;
 COMMENT ON FUNCTION sales_internal.open_chances(uuid, uuid) IS
-    'Chance of a win of each open prospect (or of one), from the company''s decided deals that were in the stage as long';
+    'Chance of a win of each open prospect (or of one), from how the company''s deals went that were in the stage as long';
 REVOKE ALL ON FUNCTION sales_internal.open_chances(uuid, uuid) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales.conversion_probability(prospect_id uuid) RETURNS numeric
@@ -489,9 +528,10 @@ BEGIN
     END IF;
     RETURN coalesce(
         (SELECT round(chance, 2) FROM sales_internal.open_chances(company, conversion_probability.prospect_id)),
-        (SELECT round(sales_internal.stage_chance(s.stage, h.decided, h.won), 2)
+        -- In no stage yet: as if it entered the one of its status now.
+        (SELECT round(sales_internal.stage_chance(s.stage, o.deals, o.share), 2)
          FROM (VALUES (coalesce(sales_internal.status_stage(person.status), 'nouveau'))) AS s (stage)
-         LEFT JOIN sales_internal.stage_history(company) h USING (stage)));
+         LEFT JOIN sales_internal.stage_outlook(company, s.stage) o ON o.from_hours = 0));
 END
 $$;
 COMMENT ON FUNCTION sales.conversion_probability(uuid) IS

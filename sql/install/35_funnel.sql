@@ -44,19 +44,19 @@ COMMENT ON COLUMN sales.conversion_funnel.updated_at IS 'When the row last chang
 CALL sales_internal.protect_table('conversion_funnel', 'funnel_id');
 
 
--- How often deals that reached a stage were won, refreshed with the metrics.
+-- How deals that reached a stage go on, refreshed with the metrics.
 -- A new entry takes its probability from here, at the price of one lookup.
 CREATE TABLE sales_internal.stage_odds (
     company_id uuid NOT NULL REFERENCES sales.companies ON DELETE CASCADE,
     stage sales.funnel_stage NOT NULL,
-    decided bigint NOT NULL CHECK (decided >= 0),
-    won bigint NOT NULL CHECK (won BETWEEN 0 AND decided),
+    deals bigint NOT NULL CHECK (deals >= 0),
+    share numeric(7,6) NOT NULL CHECK (share BETWEEN 0 AND 1),
     PRIMARY KEY (company_id, stage)
 );
 COMMENT ON TABLE sales_internal.stage_odds IS
-    'Of a company''s prospects that ever reached a stage and are won or lost by now: how many, and how many were won';
+    'Of a company''s deals that reached a stage: the share that is won in the end, and how many it rests on';
 COMMENT ON COLUMN sales_internal.stage_odds.company_id IS 'Tenant';
 COMMENT ON COLUMN sales_internal.stage_odds.stage IS 'Stage reached';
-COMMENT ON COLUMN sales_internal.stage_odds.decided IS 'Prospects won or lost';
-COMMENT ON COLUMN sales_internal.stage_odds.won IS 'Prospects won';
+COMMENT ON COLUMN sales_internal.stage_odds.deals IS 'Deals decided, or open for longer than most take';
+COMMENT ON COLUMN sales_internal.stage_odds.share IS 'Share won in the end, open deals reckoned with';
 SELECT sales_internal.dump_table('sales_internal.stage_odds');

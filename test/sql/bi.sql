@@ -139,6 +139,16 @@ SELECT quarter_start, companies, sector_response_rate FROM sales_bi.sector_bench
 :be_super
 -- A sum of deals: exact for two coins, mean kept.
 SELECT sales_internal.deal_quantiles('{100,100}', '{0.5,0.5}', '{0.2,0.5,0.9}');
+-- Quantiles of twelve deals beside all 4,096 ways in which they may come: the same to a step of the grid.
+WITH deal AS (SELECT n, (n * 37 % 11 + 1) * 150.5::float8 AS amount, 0.05 + n * 0.07::float8 AS chance FROM generate_series(1, 12) AS n),
+ways AS (SELECT w, sum(CASE WHEN w >> (n - 1) & 1 = 1 THEN amount ELSE 0 END) AS total,
+                exp(sum(ln(CASE WHEN w >> (n - 1) & 1 = 1 THEN chance ELSE 1 - chance END))) AS mass
+         FROM generate_series(0, 4095) AS w, deal GROUP BY w),
+run AS (SELECT total, sum(mass) OVER (ORDER BY total) AS upto FROM ways)
+SELECT q, abs((SELECT min(total) FROM run WHERE upto >= q - 1e-9)
+              - (SELECT (sales_internal.deal_quantiles(array_agg(amount), array_agg(chance), ARRAY[q]))[1] FROM deal))
+          <= (SELECT sum(amount) FROM deal) / 2000 * 6 AS same
+FROM unnest('{0.05,0.1,0.5,0.9,0.95}'::float8[]) AS q;
 SELECT sales_internal.deal_quantiles('{}', '{}', '{0.1,0.9}');
 SELECT sales_internal.deal_quantiles('{1}', '{0.5,0.5}', '{0.1}');
 SELECT sales_internal.deal_quantiles('{1}', '{1.5}', '{0.1}');
