@@ -37,10 +37,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        # Azure has a header of its own; a service on one's own machine needs no key.
+        auth = next((name for name in ("authorization", "api-key") if name in self.headers), "none")
+        key = self.headers.get(auth, "sk-test-key-good").removeprefix("Bearer ")
         with lock:
             seen[key] = first = seen.get(key, 0) + 1
-            log.write(json.dumps({"path": self.path, "key": key, "body": body}) + "\n")
+            log.write(json.dumps({"path": self.path, "key": key, "auth": auth, "body": body}) + "\n")
         kind = key.removeprefix("sk-test-key-")
         once = first == 1
         if self.path != "/v1/chat/completions":
@@ -54,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "html" and once:
             return self.answer(200, "<html>gateway</html>", content_type="text/html")
         if kind not in ("good", "pace", "broken", "html", "refuse", "down", "cut"):
-            return self.error(401, "invalid_api_key", "Incorrect API key provided")
+            return self.error(401, "invalid_api_key", "Incorrect API key provided: " + key)
         task = body["messages"][0]["content"]
         if "tone" in task:
             content = {"sentiment": "negative"}
