@@ -6,7 +6,7 @@
  * pieces and calls back as it goes (SAX), so no tree is built, memory stays
  * small whatever is nested in whatever, and interrupts are served between the
  * pieces.  HTML has no entities but the known ones and nothing is loaded from
- * elsewhere.  Reading stops at MAX_ELEMENTS or at MAX_DEPTH, and every value is
+ * elsewhere.  The text is UTF-8 whatever the page says of itself.  Reading stops at MAX_ELEMENTS or at MAX_DEPTH, and every value is
  * cut to a length before it goes on.  Beside the page's own tags the
  * schema.org description of the organisation (JSON-LD) is read where there is one.
  *
@@ -343,7 +343,7 @@ sales_read_page(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	}
 	htmlCtxtUseOptions(reader.parser, HTML_PARSE_RECOVER | HTML_PARSE_NOERROR |
-					   HTML_PARSE_NOWARNING | HTML_PARSE_NONET);
+					   HTML_PARSE_NOWARNING | HTML_PARSE_NONET | HTML_PARSE_IGNORE_ENC);
 	PG_TRY();
 	{
 		for (int at = 0; at < size && reader.parser->disableSAX == 0; at += CHUNK)
