@@ -16,30 +16,68 @@ $$;
 COMMENT ON FUNCTION sales_internal.html_text(text) IS 'Text as HTML shows it, in elements and in quoted attributes';
 REVOKE ALL ON FUNCTION sales_internal.html_text(text) FROM PUBLIC;
 
--- kind: count, money, percent, points, days, p (a probability)
+-- kind: count, money, round (money without cents), percent, points, days, p (a probability)
 CREATE OR REPLACE FUNCTION sales_internal.report_number(value numeric, kind text, language text, currency text)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN value IS NULL THEN '–' ELSE
-        translate(to_char(value, CASE kind WHEN 'count' THEN 'FM999,999,999,999,990' WHEN 'money' THEN 'FM999,999,999,999,990.00' WHEN 'p' THEN 'FM990.000'
-                                           ELSE 'FM999,999,999,990.0' END),
-                  ',.', CASE language WHEN 'en' THEN ',.' WHEN 'fr' THEN U&'\202F,' ELSE '.,' END)
-        || CASE kind WHEN 'money' THEN U&'\00A0' || currency
-                     WHEN 'percent' THEN CASE language WHEN 'en' THEN '%' ELSE U&'\00A0%' END
+    SELECT CASE WHEN value IS NULL THEN '–'
+        WHEN kind IN ('money', 'round') AND language = 'en' AND length(c.sign) = 1
+            THEN CASE WHEN value < 0 THEN '-' ELSE '' END || c.sign || ltrim(n.digits, '-')
+        ELSE n.digits
+             || CASE WHEN kind IN ('money', 'round') THEN U&'\00A0' || c.sign
+                     WHEN kind = 'percent' THEN CASE language WHEN 'en' THEN '%' ELSE U&'\00A0%' END
                      ELSE '' END END
+    FROM (SELECT CASE currency WHEN 'EUR' THEN '€' WHEN 'USD' THEN '$' WHEN 'GBP' THEN '£' ELSE currency END) AS c (sign),
+         (SELECT translate(to_char(value, CASE kind WHEN 'count' THEN 'FM999,999,999,999,990' WHEN 'round' THEN 'FM999,999,999,999,990'
+                                                    WHEN 'money' THEN 'FM999,999,999,999,990.00' WHEN 'p' THEN 'FM990.000'
+                                                    ELSE 'FM999,999,999,990.0' END),
+                           ',.', CASE language WHEN 'en' THEN ',.' WHEN 'fr' THEN U&'\202F,' ELSE '.,' END)) AS n (digits)
 $$;
 COMMENT ON FUNCTION sales_internal.report_number(numeric, text, text, text) IS
-    'A number as the language writes it: count, money, percent or days';
+    'A number as the language writes it: count, money, round (money without cents), percent, points, days or p';
 REVOKE ALL ON FUNCTION sales_internal.report_number(numeric, text, text, text) FROM PUBLIC;
+
+-- From the period before to this one: percents change by points, all else by percent.
+CREATE OR REPLACE FUNCTION sales_internal.report_change(now numeric, before numeric, kind text, language text, points text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN now IS NULL OR before IS NULL THEN '–'
+        WHEN now = before THEN '='
+        WHEN kind = 'percent' THEN CASE WHEN now > before THEN '+' ELSE '' END
+             || sales_internal.report_number(now - before, 'points', language, '') || U&'\00A0' || points
+        WHEN before = 0 THEN '–'
+        ELSE CASE WHEN now > before THEN '+' ELSE '' END
+             || sales_internal.report_number(100 * (now - before) / abs(before), 'percent', language, '') END
+$$;
+COMMENT ON FUNCTION sales_internal.report_change(numeric, numeric, text, text, text) IS
+    'How a figure changed, as the language writes it; a dash where there is nothing to compare with';
+REVOKE ALL ON FUNCTION sales_internal.report_change(numeric, numeric, text, text, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.report_date(day date, language text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT to_char(day::timestamp, CASE language WHEN 'en' THEN 'YYYY-MM-DD' WHEN 'de' THEN 'DD.MM.YYYY' ELSE 'DD/MM/YYYY' END) $$;
+AS $$ SELECT to_char(day::timestamp, CASE language WHEN 'en' THEN 'FMDD Mon YYYY' WHEN 'de' THEN 'DD.MM.YYYY' ELSE 'DD/MM/YYYY' END) $$;
 COMMENT ON FUNCTION sales_internal.report_date(date, text) IS 'A day as the language writes it';
 REVOKE ALL ON FUNCTION sales_internal.report_date(date, text) FROM PUBLIC;
+
+-- "avril 2026", "week 20, 2026": the period in words; a range of days has none.
+CREATE OR REPLACE FUNCTION sales_internal.report_period_text(period text, language text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+        WHEN period ~ '^\d{4}-W\d\d$' THEN replace(replace(w ->> 'week_name', '{n}', ltrim(right(period, 2), '0')), '{year}', left(period, 4))
+        WHEN period ~ '^\d{4}-\d\d$' THEN replace(replace(w ->> 'month_name', '{n}', split_part(w ->> 'months', ',', right(period, 2)::integer)), '{year}', left(period, 4))
+        WHEN period ~ '^\d{4}-Q\d$' THEN replace(replace(w ->> 'quarter_name', '{n}', right(period, 1)), '{year}', left(period, 4))
+        ELSE '' END
+    FROM sales_internal.report_words(language) AS w
+$$;
+COMMENT ON FUNCTION sales_internal.report_period_text(text, text) IS 'A period in words; nothing for a range of days';
+REVOKE ALL ON FUNCTION sales_internal.report_period_text(text, text) FROM PUBLIC;
 
 -- Puts values into {name} places; the places of a value stay as they are.
 CREATE OR REPLACE FUNCTION sales_internal.report_sentence(template text, names text[], fillers text[]) RETURNS text
@@ -63,14 +101,14 @@ AS $$
         ELSE '<table border="0" cellpadding="6" cellspacing="0" style="border-collapse:collapse;width:100%"><caption class="hidden">'
              || sales_internal.html_text(caption) || '</caption><thead><tr>'
              || (SELECT string_agg('<th scope="col" style="text-align:' || CASE n WHEN 1 THEN 'left' ELSE 'right' END
-                                   || ';border-bottom:2px solid #1f3a5f">' || sales_internal.html_text(h) || '</th>', '' ORDER BY n)
+                                   || ';border-bottom:2px solid #c3cedd;color:#4d5a6b;font-size:13px">' || sales_internal.html_text(h) || '</th>', '' ORDER BY n)
                  FROM unnest(headers) WITH ORDINALITY AS x (h, n))
              || '</tr></thead><tbody>'
              || (SELECT string_agg('<tr>' || (
                      SELECT string_agg(CASE n WHEN 1
-                             THEN '<th scope="row" style="text-align:left;font-weight:normal;border-bottom:1px solid #d5dbe3"><bdi>'
+                             THEN '<th scope="row" style="text-align:left;font-weight:normal;border-bottom:1px solid #e4e9f0;word-break:break-word"><bdi>'
                                   || sales_internal.html_text(cell) || '</bdi></th>'
-                             ELSE '<td style="text-align:right;border-bottom:1px solid #d5dbe3"><bdi>'
+                             ELSE '<td style="text-align:right;border-bottom:1px solid #e4e9f0"><bdi>'
                                   || sales_internal.html_text(cell) || '</bdi></td>' END, '' ORDER BY n)
                      FROM jsonb_array_elements_text(r) WITH ORDINALITY AS c (cell, n)) || '</tr>', '' ORDER BY rn)
                  FROM jsonb_array_elements(body) WITH ORDINALITY AS y (r, rn))
@@ -83,7 +121,7 @@ REVOKE ALL ON FUNCTION sales_internal.html_table(text, text[], jsonb, text) FROM
 -- Horizontal bars; low and high, where given, are drawn as a whisker.
 CREATE OR REPLACE FUNCTION sales_internal.svg_bars(
     id text, title text, labels text[], bars numeric[], texts text[],
-    lows numeric[] DEFAULT NULL, highs numeric[] DEFAULT NULL)
+    lows numeric[] DEFAULT NULL, highs numeric[] DEFAULT NULL, colours text[] DEFAULT NULL)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -98,7 +136,7 @@ AS $$
                 '<text x="176" y="' || (n * 32 - 8) || '" text-anchor="end" class="label">'
                 || sales_internal.html_text(left(l, 28)) || '</text>'
                 || '<rect x="186" y="' || (n * 32 - 24) || '" width="' || round(380 * greatest(coalesce(b, 0), 0) / m.most, 1)
-                || '" height="20" rx="2" fill="#2f6db5"/>'
+                || '" height="20" rx="4" fill="' || coalesce(colours[n], '#2f6db5') || '"/>'
                 || CASE WHEN lo IS NULL OR hi IS NULL THEN '' ELSE
                    '<line x1="' || round(186 + 380 * lo / m.most, 1) || '" x2="' || round(186 + 380 * hi / m.most, 1)
                    || '" y1="' || (n * 32 - 14) || '" y2="' || (n * 32 - 14) || '" stroke="#b3541e" stroke-width="3"/>' END
@@ -108,13 +146,13 @@ AS $$
                  (SELECT greatest(max(greatest(b, hi)), 0.000001) AS most FROM unnest(bars, highs) AS y (b, hi)) AS m)
         || '</svg>' END
 $$;
-COMMENT ON FUNCTION sales_internal.svg_bars(text, text, text[], numeric[], text[], numeric[], numeric[]) IS
+COMMENT ON FUNCTION sales_internal.svg_bars(text, text, text[], numeric[], text[], numeric[], numeric[], text[]) IS
     'A bar chart as inline SVG with title and description';
-REVOKE ALL ON FUNCTION sales_internal.svg_bars(text, text, text[], numeric[], text[], numeric[], numeric[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sales_internal.svg_bars(text, text, text[], numeric[], text[], numeric[], numeric[], text[]) FROM PUBLIC;
 
 -- Columns of one series with a line of another over them, on one scale.
 CREATE OR REPLACE FUNCTION sales_internal.svg_trend(
-    id text, title text, labels text[], columns_name text, columns_of numeric[], line_name text, line_of numeric[])
+    id text, title text, labels text[], columns_name text, columns_of numeric[], line_name text, line_of numeric[], top text)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -122,28 +160,52 @@ AS $$
     SELECT CASE WHEN coalesce(cardinality(labels), 0) = 0 THEN '' ELSE
         '<svg class="chart" role="img" aria-labelledby="' || id || '-t ' || id || '-d" viewBox="0 0 720 240" xmlns="http://www.w3.org/2000/svg"><title id="'
         || id || '-t">' || sales_internal.html_text(title) || '</title><desc id="' || id || '-d">'
-        || sales_internal.html_text((SELECT string_agg(l || ': ' || c || ' / ' || v, '; ' ORDER BY n)
+        || sales_internal.html_text((SELECT string_agg(l || ': ' || c || coalesce(' / ' || v, ''), '; ' ORDER BY n)
                                      FROM unnest(labels, columns_of, line_of) WITH ORDINALITY AS x (l, c, v, n))) || '</desc>'
-        || '<line x1="40" x2="710" y1="190" y2="190" stroke="#1f3a5f"/>'
-        || '<text x="34" y="30" text-anchor="end" class="label">' || m.most || '</text><text x="34" y="194" text-anchor="end" class="label">0</text>'
+        || (SELECT string_agg('<line x1="70" x2="710" y1="' || y || '" y2="' || y || '" stroke="#e4e9f0"/>', '') FROM unnest('{25,80,135}'::integer[]) AS y)
+        || '<line x1="70" x2="710" y1="190" y2="190" stroke="#8494a9"/>'
+        || '<text x="62" y="30" text-anchor="end" class="small">' || sales_internal.html_text(top) || '</text><text x="62" y="194" text-anchor="end" class="small">0</text>'
         || (SELECT string_agg(
-                '<rect x="' || round(40 + (n - 1) * m.step + m.step * 0.15, 1) || '" y="' || round(190 - 165 * c / m.most, 1)
-                || '" width="' || round(m.step * 0.7, 1) || '" height="' || round(165 * c / m.most, 1) || '" fill="#9dbfe3"/>'
-                || '<text x="' || round(40 + (n - 0.5) * m.step, 1) || '" y="206" text-anchor="middle" class="small">'
+                '<rect x="' || round(70 + (n - 1) * m.step + m.step * 0.18, 1) || '" y="' || round(190 - 165 * c / m.most, 1)
+                || '" width="' || round(m.step * 0.64, 1) || '" height="' || round(165 * c / m.most, 1) || '" rx="3" fill="#7fa8d6"/>'
+                || '<text x="' || round(70 + (n - 0.5) * m.step, 1) || '" y="207" text-anchor="middle" class="small">'
                 || sales_internal.html_text(right(l, 3)) || '</text>', '' ORDER BY n)
             FROM unnest(labels, columns_of) WITH ORDINALITY AS x (l, c, n))
-        || '<polyline fill="none" stroke="#b3541e" stroke-width="3" points="'
-        || (SELECT string_agg(round(40 + (n - 0.5) * m.step, 1) || ',' || round(190 - 165 * v / m.most, 1), ' ' ORDER BY n)
+        || coalesce('<polyline fill="none" stroke="#b3541e" stroke-width="3" stroke-linejoin="round" points="'
+        || (SELECT string_agg(round(70 + (n - 0.5) * m.step, 1) || ',' || round(190 - 165 * v / m.most, 1), ' ' ORDER BY n)
             FROM unnest(line_of) WITH ORDINALITY AS x (v, n))
-        || '"/><rect x="40" y="220" width="14" height="12" fill="#9dbfe3"/><text x="60" y="231" class="label">'
-        || sales_internal.html_text(columns_name) || '</text><line x1="330" x2="352" y1="226" y2="226" stroke="#b3541e" stroke-width="3"/><text x="358" y="231" class="label">'
-        || sales_internal.html_text(line_name) || '</text></svg>' END
-    FROM (SELECT greatest(max(greatest(c, v)), 1) AS most, 670.0 / greatest(cardinality(labels), 1) AS step
+        || '"/>', '') || '<rect x="70" y="220" width="14" height="12" rx="3" fill="#7fa8d6"/><text x="90" y="231" class="label">'
+        || sales_internal.html_text(columns_name) || '</text>'
+        || CASE WHEN line_name IS NULL THEN '' ELSE '<line x1="360" x2="382" y1="226" y2="226" stroke="#b3541e" stroke-width="3"/><text x="388" y="231" class="label">'
+        || sales_internal.html_text(line_name) || '</text>' END || '</svg>' END
+    FROM (SELECT greatest(max(greatest(c, v)), 1) AS most, 640.0 / greatest(cardinality(labels), 1) AS step
           FROM unnest(columns_of, line_of) AS y (c, v)) AS m
 $$;
-COMMENT ON FUNCTION sales_internal.svg_trend(text, text, text[], text, numeric[], text, numeric[]) IS
+COMMENT ON FUNCTION sales_internal.svg_trend(text, text, text[], text, numeric[], text, numeric[], text) IS
     'Columns and a line over the same weeks as inline SVG with title and description';
-REVOKE ALL ON FUNCTION sales_internal.svg_trend(text, text, text[], text, numeric[], text, numeric[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION sales_internal.svg_trend(text, text, text[], text, numeric[], text, numeric[], text) FROM PUBLIC;
+
+-- An insight or a recommendation in words: its own text, or the sentence of its key.
+CREATE OR REPLACE FUNCTION sales_internal.report_item(item jsonb, language text, currency text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(item ->> 'text' || coalesce(' (' || (item ->> 'expected') || ')', ''),
+        sales_internal.report_sentence(w ->> (item ->> 'key'), '{metric,before,after,p,channel,rate,worst,low,reason,n,value}', ARRAY[
+            w ->> (item ->> 'metric'),
+            sales_internal.report_number((item ->> 'before')::numeric, m.kind, language, currency),
+            sales_internal.report_number((item ->> 'after')::numeric, m.kind, language, currency),
+            sales_internal.report_number((item ->> 'p')::numeric, 'p', language, currency),
+            w ->> (item ->> 'channel'), sales_internal.report_number((item ->> 'rate')::numeric, 'percent', language, currency),
+            w ->> (item ->> 'worst'), sales_internal.report_number((item ->> 'low')::numeric, 'percent', language, currency),
+            item ->> 'reason', sales_internal.report_number((item ->> 'n')::numeric, 'count', language, currency),
+            sales_internal.report_number((item ->> 'value')::numeric, 'round', language, currency)]),
+        item #>> '{}')
+    FROM sales_internal.report_words(language) AS w,
+         (SELECT CASE item ->> 'metric' WHEN 'revenue' THEN 'round' WHEN 'response_rate' THEN 'percent' ELSE 'count' END) AS m (kind)
+$$;
+COMMENT ON FUNCTION sales_internal.report_item(jsonb, text, text) IS 'An insight or a recommendation of a report in words';
+REVOKE ALL ON FUNCTION sales_internal.report_item(jsonb, text, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.report_sections(report sales.success_reports, language text)
 RETURNS TABLE (place integer, title text, html text)
@@ -163,12 +225,7 @@ BEGIN
                     w ->> k.metric,
                     sales_internal.report_number(v.now, k.kind, language, currency),
                     sales_internal.report_number(v.old, k.kind, language, currency),
-                    CASE WHEN v.now IS NULL OR v.old IS NULL THEN '–'
-                         WHEN k.kind = 'percent' THEN CASE WHEN v.now >= v.old THEN '+' ELSE '' END
-                              || sales_internal.report_number(v.now - v.old, 'points', language, currency)
-                         WHEN v.old = 0 THEN CASE WHEN v.now = 0 THEN '0' ELSE '–' END
-                         ELSE CASE WHEN v.now >= v.old THEN '+' ELSE '' END
-                              || sales_internal.report_number(100 * (v.now - v.old) / abs(v.old), 'percent', language, currency) END)
+                    sales_internal.report_change(v.now, v.old, k.kind, language, w ->> 'points'))
                     ORDER BY k.place)
          FROM (VALUES (1, 'prospects_added', 'count'), (2, 'prospects_imported', 'count'), (3, 'prospects_contacted', 'count'),
                       (4, 'messages_sent', 'count'), (5, 'responses_received', 'count'), (6, 'response_rate', 'percent'),
@@ -181,7 +238,8 @@ BEGIN
     RETURN QUERY SELECT 2, w ->> 'funnel',
         sales_internal.svg_bars('funnel', w ->> 'funnel', array_agg(w ->> (x ->> 'stage') ORDER BY n),
             array_agg((x ->> 'prospects')::numeric ORDER BY n),
-            array_agg(sales_internal.report_number((x ->> 'prospects')::numeric, 'count', language, currency) ORDER BY n))
+            array_agg(sales_internal.report_number((x ->> 'prospects')::numeric, 'count', language, currency) ORDER BY n), NULL, NULL,
+            array_agg(CASE x ->> 'stage' WHEN 'client' THEN '#2e8b57' WHEN 'perdu' THEN '#8a94a3' ELSE '#2f6db5' END ORDER BY n))
         || sales_internal.html_table(w ->> 'funnel', ARRAY[w ->> 'stage', w ->> 'prospects', w ->> 'value'],
             jsonb_agg(jsonb_build_array(w ->> (x ->> 'stage'),
                 sales_internal.report_number((x ->> 'prospects')::numeric, 'count', language, currency),
@@ -191,7 +249,11 @@ BEGIN
     RETURN QUERY SELECT 3, w ->> 'trend',
         sales_internal.svg_trend('trend', w ->> 'trend', array_agg(x ->> 'week' ORDER BY n),
             w ->> 'messages_sent', array_agg((x ->> 'messages_sent')::numeric ORDER BY n),
-            w ->> 'responses_received', array_agg((x ->> 'responses_received')::numeric ORDER BY n))
+            w ->> 'responses_received', array_agg((x ->> 'responses_received')::numeric ORDER BY n),
+            sales_internal.report_number(max(greatest((x ->> 'messages_sent')::numeric, (x ->> 'responses_received')::numeric)), 'count', language, currency))
+        || sales_internal.svg_trend('revenue', (w ->> 'trend') || ': ' || (w ->> 'revenue'), array_agg(x ->> 'week' ORDER BY n),
+            w ->> 'revenue', array_agg((x ->> 'revenue')::numeric ORDER BY n), NULL, NULL,
+            sales_internal.report_number(max((x ->> 'revenue')::numeric), 'round', language, currency))
         || sales_internal.html_table(w ->> 'trend',
             ARRAY[w ->> 'week', w ->> 'messages_sent', w ->> 'responses_received', w ->> 'deals_won', w ->> 'revenue'],
             jsonb_agg(jsonb_build_array(x ->> 'week',
@@ -256,17 +318,21 @@ BEGIN
                 w ->> (x ->> 'stage'),
                 sales_internal.report_number((x ->> 'days')::numeric, 'count', language, currency),
                 sales_internal.report_number((x ->> 'value')::numeric, 'money', language, currency)) ORDER BY n), nothing)
+        || CASE WHEN (f #>> '{stalled_total,deals}')::bigint > count(x) THEN '<p class="note">' || sales_internal.html_text(
+               sales_internal.report_sentence(w ->> 'stalled_note', '{n,total,value}', ARRAY[count(x)::text,
+                   sales_internal.report_number((f #>> '{stalled_total,deals}')::numeric, 'count', language, currency),
+                   sales_internal.report_number((f #>> '{stalled_total,value}')::numeric, 'round', language, currency)])) || '</p>' ELSE '' END
     FROM jsonb_array_elements(f -> 'stalled') WITH ORDINALITY AS t (x, n)
     LEFT JOIN sales.prospects p ON p.company_id = report.company_id AND p.prospect_id = (x ->> 'prospect_id')::uuid
         AND p.deleted_at IS NULL AND sales.has_permission('prospects', 'read');
 
     RETURN QUERY SELECT 10, w ->> 'forecast',
-        sales_internal.svg_bars('forecast', w ->> 'forecast', array_agg(x ->> 'month' ORDER BY n),
+        sales_internal.svg_bars('forecast', w ->> 'forecast', array_agg(sales_internal.report_period_text(x ->> 'month', language) ORDER BY n),
             array_agg((x ->> 'expected')::numeric ORDER BY n),
-            array_agg(sales_internal.report_number((x ->> 'expected')::numeric, 'money', language, currency) ORDER BY n),
+            array_agg(sales_internal.report_number((x ->> 'expected')::numeric, 'round', language, currency) ORDER BY n),
             array_agg((x ->> 'low')::numeric ORDER BY n), array_agg((x ->> 'high')::numeric ORDER BY n))
         || sales_internal.html_table(w ->> 'forecast', ARRAY[w ->> 'month', w ->> 'deals', w ->> 'low', w ->> 'expected', w ->> 'high'],
-            jsonb_agg(jsonb_build_array(x ->> 'month',
+            jsonb_agg(jsonb_build_array(sales_internal.report_period_text(x ->> 'month', language),
                 sales_internal.report_number((x ->> 'deals')::numeric, 'count', language, currency),
                 sales_internal.report_number((x ->> 'low')::numeric, 'money', language, currency),
                 sales_internal.report_number((x ->> 'expected')::numeric, 'money', language, currency),
@@ -294,30 +360,46 @@ BEGIN
     WHERE report.benchmark_data <> '{}'
     HAVING count(*) > 0;
 
-    RETURN QUERY SELECT 20 + s.place, w ->> s.word,
+    -- In short, before all the figures.
+    RETURN QUERY SELECT s.place - 2, w ->> s.word,
         coalesce('<ul>' || (
-            SELECT string_agg('<li><bdi>' || sales_internal.html_text(
-                coalesce(x ->> 'text' || coalesce(' (' || (x ->> 'expected') || ')', ''),
-                    sales_internal.report_sentence(w ->> (x ->> 'key'), '{metric,before,after,p,channel,rate,worst,low,reason,n,value}', ARRAY[
-                        w ->> (x ->> 'metric'),
-                        sales_internal.report_number((x ->> 'before')::numeric, m.kind, language, currency),
-                        sales_internal.report_number((x ->> 'after')::numeric, m.kind, language, currency),
-                        sales_internal.report_number((x ->> 'p')::numeric, 'p', language, currency),
-                        w ->> (x ->> 'channel'), sales_internal.report_number((x ->> 'rate')::numeric, 'percent', language, currency),
-                        w ->> (x ->> 'worst'), sales_internal.report_number((x ->> 'low')::numeric, 'percent', language, currency),
-                        x ->> 'reason', sales_internal.report_number((x ->> 'n')::numeric, 'count', language, currency),
-                        sales_internal.report_number((x ->> 'value')::numeric, 'money', language, currency)]),
-                    x #>> '{}')) || '</bdi></li>', '' ORDER BY n)
-            FROM jsonb_array_elements(s.items) WITH ORDINALITY AS t (x, n),
-                 LATERAL (SELECT CASE x ->> 'metric' WHEN 'revenue' THEN 'money' WHEN 'response_rate' THEN 'percent' ELSE 'count' END) AS m (kind))
+            SELECT string_agg('<li><bdi>' || sales_internal.html_text(sales_internal.report_item(x, language, currency)) || '</bdi></li>', '' ORDER BY n)
+            FROM jsonb_array_elements(s.items) WITH ORDINALITY AS t (x, n))
             || '</ul>', '<p class="nothing">' || sales_internal.html_text(nothing) || '</p>')
-        || CASE WHEN s.word = 'insights' AND s.items @> '[{"source": "local"}]'
+        || CASE WHEN s.word <> 'insights' THEN ''
+                WHEN s.items @> '[{"source": "ai"}]' THEN '<p class="note">' || sales_internal.html_text(
+                     replace(w ->> 'source_ai', '{provider}', coalesce(s.items #>> '{0,provider}', ''))) || '</p>'
+                WHEN s.items @> '[{"source": "local"}]'
                 THEN '<p class="note">' || sales_internal.html_text(w ->> 'source_local') || '</p>' ELSE '' END
     FROM (VALUES (1, 'insights', report.insights_generated), (2, 'recommendations', report.recommendations)) AS s (place, word, items);
 END
 $$;
 COMMENT ON FUNCTION sales_internal.report_sections(sales.success_reports, text) IS 'The parts of a report''s page';
 REVOKE ALL ON FUNCTION sales_internal.report_sections(sales.success_reports, text) FROM PUBLIC;
+
+-- Eight figures in large; a table for layout, as mail clients lay out nothing else.
+CREATE OR REPLACE FUNCTION sales_internal.report_cards(report sales.success_reports, language text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '<table role="presentation" class="cards" border="0" cellpadding="0" cellspacing="8" style="width:100%;table-layout:fixed"><tr>'
+        || string_agg('<td style="vertical-align:top;padding:12px 14px;border:1px solid #d5dbe3;border-radius:10px;background:#ffffff">'
+               || '<div style="font-size:13px;line-height:1.3;color:#4d5a6b">' || sales_internal.html_text(w ->> k.metric)
+               || '</div><div style="font-size:22px;line-height:1.4;font-weight:700;color:#1f3a5f;white-space:nowrap">'
+               || sales_internal.html_text(sales_internal.report_number(v.now, k.kind, language, f ->> 'currency'))
+               || '</div><div style="font-size:13px;color:' || CASE WHEN v.now > v.old THEN '#1a7f37' WHEN v.now < v.old THEN '#b42318' ELSE '#4d5a6b' END || '">'
+               || CASE WHEN v.now > v.old THEN '▲ ' WHEN v.now < v.old THEN '▼ ' ELSE '' END
+               || sales_internal.html_text(sales_internal.report_change(v.now, v.old, k.kind, language, w ->> 'points'))
+               || '</div></td>', CASE WHEN k.place = 5 THEN '</tr><tr>' ELSE '' END ORDER BY k.place)
+        || '</tr></table>'
+    FROM (SELECT report.key_metrics, sales_internal.report_words(language)) AS r (f, w),
+         (VALUES (1, 'revenue', 'round'), (2, 'deals_won', 'count'), (3, 'avg_deal_size', 'round'), (4, 'conversion_rate', 'percent'),
+                 (5, 'prospects_contacted', 'count'), (6, 'messages_sent', 'count'), (7, 'response_rate', 'percent'), (8, 'meetings_scheduled', 'count'))
+             AS k (place, metric, kind),
+         LATERAL (SELECT (f #>> ARRAY['metrics', k.metric])::numeric, (f #>> ARRAY['previous', k.metric])::numeric) AS v (now, old)
+$$;
+COMMENT ON FUNCTION sales_internal.report_cards(sales.success_reports, text) IS 'The main figures of a report, in large';
+REVOKE ALL ON FUNCTION sales_internal.report_cards(sales.success_reports, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.report_page(report sales.success_reports, language text) RETURNS text
 LANGUAGE plpgsql STABLE
@@ -327,34 +409,68 @@ DECLARE
     w jsonb := sales_internal.report_words(language);
     firm text := (SELECT name FROM sales.companies c WHERE c.company_id = report.company_id);
     heading text := w ->> report.report_type::text;
+    named text := sales_internal.report_period_text(report.report_period, language);
     span text := sales_internal.report_sentence(w ->> 'from_to', '{from,to}', ARRAY[
         sales_internal.report_date((report.key_metrics ->> 'first_day')::date, language),
         sales_internal.report_date((report.key_metrics ->> 'last_day')::date, language)]);
+    made timestamp := report.generated_at AT TIME ZONE (report.key_metrics ->> 'timezone');
 BEGIN
     RETURN '<!DOCTYPE html>' || E'\n<html lang="' || sales_internal.html_text(language)
-        || '"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        || '"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light">'
         || '<meta http-equiv="Content-Security-Policy" content="default-src ''none''; style-src ''unsafe-inline''">'
         || '<title>' || sales_internal.html_text(heading || ' ' || report.report_period || ' – ' || firm) || '</title><style>'
-        || 'body{margin:0;background:#f3f5f8;color:#1a2433;font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}'
-        || 'main{max-width:820px;margin:0 auto;padding:24px;background:#fff}h1{margin:0 0 4px;font-size:28px;color:#1f3a5f}'
-        || 'h2{margin:32px 0 8px;font-size:20px;color:#1f3a5f}p.note,p.nothing,footer{color:#4d5a6b;font-size:14px}'
-        || 'table{font-size:15px;font-variant-numeric:tabular-nums}svg.chart{width:100%;height:auto;margin:8px 0}'
-        || 'svg .label{font-size:14px;fill:#1a2433}svg .small{font-size:12px;fill:#1a2433}'
+        || 'body{margin:0;background:#eef2f7;color:#1a2433;font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}'
+        || 'main{max-width:860px;margin:0 auto;padding:16px}header{background:#1f3a5f;color:#ffffff;border-radius:14px;padding:24px 28px;margin:0 8px 8px}'
+        || 'h1{margin:2px 0;font-size:28px;line-height:1.25}header p{margin:0;color:#d9e4f2;overflow-wrap:anywhere}'
+        || 'section{background:#ffffff;border:1px solid #d5dbe3;border-radius:10px;padding:16px 20px 18px;margin:8px}'
+        || 'h2{margin:0 0 10px;font-size:18px;color:#1f3a5f}p.note,p.nothing,footer{color:#4d5a6b;font-size:14px;margin:8px 0 0}footer{padding:4px 28px}'
+        || 'ul{margin:0;padding-left:20px}li{margin:4px 0;overflow-wrap:anywhere}'
+        || 'table{font-size:15px;font-variant-numeric:tabular-nums}svg.chart{display:block;width:100%;height:auto;margin:4px 0 12px}'
+        || 'svg .label{font-size:14px;fill:#1a2433}svg .small{font-size:12px;fill:#4d5a6b}'
         || '.hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip:rect(0 0 0 0)}'
-        || '@media print{body{background:#fff}h2{break-after:avoid}table,svg{break-inside:avoid}}'
-        || '</style></head><body><main><header><h1>' || sales_internal.html_text(heading) || ' '
-        || CASE WHEN report.report_period LIKE '%/%' THEN '' ELSE sales_internal.html_text(report.report_period) END || '</h1><p><strong><bdi>' || sales_internal.html_text(firm)
-        || '</bdi></strong>, ' || sales_internal.html_text(span) || '</p></header>'
-        || (SELECT string_agg('<section aria-labelledby="s' || place || '"><h2 id="s' || place || '">'
-                              || sales_internal.html_text(title) || '</h2>' || html || '</section>', E'\n' ORDER BY place)
-            FROM sales_internal.report_sections(report, language))
+        || '@media (max-width:620px){main{padding:4px}section{padding:14px 12px;overflow-x:auto}.cards td{display:inline-block;box-sizing:border-box;width:47%;margin:1%}table{font-size:13px}}'
+        || '@media print{body,section,header{background:#ffffff}body{font-size:12px}main{max-width:none;padding:0}header,header p{color:#1f3a5f}'
+        || 'header{padding:0 8px}section{border:0;padding:8px 0}h2{break-after:avoid}tr,svg,li{break-inside:avoid}thead{display:table-header-group}}'
+        || '</style></head><body style="margin:0;background:#eef2f7"><main><header style="background:#1f3a5f;color:#ffffff"><p><strong><bdi>'
+        || sales_internal.html_text(firm) || '</bdi></strong></p><h1>' || sales_internal.html_text(heading)
+        || CASE WHEN named = '' THEN '' ELSE ' – ' || sales_internal.html_text(named) END
+        || '</h1><p>' || sales_internal.html_text(span) || '</p></header>'
+        || sales_internal.report_cards(report, language)
+        || (SELECT string_agg('<section aria-labelledby="s' || s.place + 2 || '"><h2 id="s' || s.place + 2 || '">'
+                              || sales_internal.html_text(s.title) || '</h2>' || s.html || '</section>', E'\n' ORDER BY s.place)
+            FROM sales_internal.report_sections(report, language) s)
         || '<footer><p>' || sales_internal.html_text(sales_internal.report_sentence(w ->> 'generated', '{at}', ARRAY[
-               to_char(report.generated_at AT TIME ZONE (report.key_metrics ->> 'timezone'), 'YYYY-MM-DD HH24:MI')
+               sales_internal.report_date(made::date, language) || ', ' || to_char(made, 'HH24:MI')
                || ' (' || (report.key_metrics ->> 'timezone') || ')'])) || '</p></footer></main></body></html>';
 END
 $$;
 COMMENT ON FUNCTION sales_internal.report_page(sales.success_reports, text) IS 'The page of a report in a language';
 REVOKE ALL ON FUNCTION sales_internal.report_page(sales.success_reports, text) FROM PUBLIC;
+
+-- For mail clients that show plain text: the figures, the insights, what to do.
+CREATE OR REPLACE FUNCTION sales_internal.report_text(report sales.success_reports, language text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat_ws(E'\n', (SELECT regexp_replace(c.name, '[[:cntrl:]]', ' ', 'g') FROM sales.companies c WHERE c.company_id = report.company_id),
+        concat_ws(' – ', w ->> report.report_type::text, nullif(sales_internal.report_period_text(report.report_period, language), '')),
+        sales_internal.report_sentence(w ->> 'from_to', '{from,to}', ARRAY[
+            sales_internal.report_date((f ->> 'first_day')::date, language), sales_internal.report_date((f ->> 'last_day')::date, language)]),
+        '', (SELECT string_agg((w ->> k.metric) || ': ' || sales_internal.report_number(v.now, k.kind, language, f ->> 'currency')
+                               || ' (' || sales_internal.report_change(v.now, v.old, k.kind, language, w ->> 'points') || ')', E'\n' ORDER BY k.place)
+             FROM (VALUES (1, 'revenue', 'money'), (2, 'deals_won', 'count'), (3, 'avg_deal_size', 'money'), (4, 'conversion_rate', 'percent'),
+                          (5, 'prospects_contacted', 'count'), (6, 'messages_sent', 'count'), (7, 'response_rate', 'percent'),
+                          (8, 'meetings_scheduled', 'count'), (9, 'cost', 'money'), (10, 'roi', 'percent')) AS k (place, metric, kind),
+                  LATERAL (SELECT (f #>> ARRAY['metrics', k.metric])::numeric, (f #>> ARRAY['previous', k.metric])::numeric) AS v (now, old)),
+        (SELECT string_agg(E'\n' || (w ->> i.word) || E'\n' || (
+                    SELECT string_agg('- ' || sales_internal.report_item(x, language, f ->> 'currency'), E'\n' ORDER BY n)
+                    FROM jsonb_array_elements(i.items) WITH ORDINALITY AS t (x, n)), E'\n' ORDER BY i.place)
+         FROM (VALUES (1, 'insights', report.insights_generated), (2, 'recommendations', report.recommendations)) AS i (place, word, items)
+         WHERE jsonb_array_length(i.items) > 0), '')
+    FROM (SELECT report.key_metrics, sales_internal.report_words(language)) AS r (f, w)
+$$;
+COMMENT ON FUNCTION sales_internal.report_text(sales.success_reports, text) IS 'A report in short, as plain text';
+REVOKE ALL ON FUNCTION sales_internal.report_text(sales.success_reports, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales.report_html(report_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER

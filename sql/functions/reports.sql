@@ -191,7 +191,7 @@ BEGIN
               GROUP BY lower(btrim(loss_reason)) ORDER BY 2 DESC LIMIT 10) AS l));
 
     -- Stalled: open, past the first stage, and longer in it than three in four of those that left it (30 days at least).
-    figures := figures || jsonb_build_object('stalled', (
+    figures := figures || (
         WITH usual AS (
             SELECT stage, percentile_cont(0.75) WITHIN GROUP (ORDER BY stage_duration_hours) AS hours
             FROM sales.conversion_funnel WHERE company_id = company AND stage_duration_hours IS NOT NULL GROUP BY stage
@@ -200,16 +200,19 @@ BEGIN
             FROM sales.conversion_funnel f WHERE f.company_id = company
             ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
         )
-        SELECT coalesce(jsonb_agg(to_jsonb(s) ORDER BY s.value DESC, s.days DESC, s.prospect_id), '[]')
-        FROM (SELECT l.prospect_id, l.stage, floor(extract(epoch FROM sales_internal.now() - l.stage_entered_at) / 86400)::bigint AS days,
-                     coalesce(l.deal_value, x.estimated_budget_amount, 0) AS value
-              FROM latest l
-              JOIN sales.prospects x ON x.company_id = company AND x.prospect_id = l.prospect_id AND x.deleted_at IS NULL
-              LEFT JOIN usual u USING (stage)
-              WHERE l.stage NOT IN ('nouveau', 'client', 'perdu') AND isfinite(l.stage_entered_at)
-                AND sales_internal.now() - l.stage_entered_at
-                    > greatest(make_interval(hours => least(coalesce(u.hours, 0), 1000000)::integer), interval '30 days')
-              ORDER BY 4 DESC, 3 DESC LIMIT 20) AS s));
+        SELECT jsonb_build_object(
+                   'stalled', coalesce(jsonb_agg(jsonb_build_object('prospect_id', s.prospect_id, 'stage', s.stage, 'days', s.days, 'value', s.value)
+                                                 ORDER BY s.place) FILTER (WHERE s.place <= 10), '[]'),
+                   'stalled_total', jsonb_build_object('deals', count(*), 'value', coalesce(sum(s.value), 0)))
+        FROM (SELECT d.*, row_number() OVER (ORDER BY d.value DESC, d.days DESC, d.prospect_id) AS place
+              FROM (SELECT l.prospect_id, l.stage, floor(extract(epoch FROM sales_internal.now() - l.stage_entered_at) / 86400)::bigint AS days,
+                           coalesce(l.deal_value, x.estimated_budget_amount, 0) AS value
+                    FROM latest l
+                    JOIN sales.prospects x ON x.company_id = company AND x.prospect_id = l.prospect_id AND x.deleted_at IS NULL
+                    LEFT JOIN usual u USING (stage)
+                    WHERE l.stage NOT IN ('nouveau', 'client', 'perdu')
+                      AND sales_internal.now() - l.stage_entered_at
+                          > greatest(make_interval(hours => least(coalesce(u.hours, 0), 1000000)::integer), interval '30 days')) AS d) AS s);
 
     figures := figures || jsonb_build_object('costs', jsonb_build_object(
         'subscription', round(sales_internal.subscription_cost(sales_internal.monthly_cost(company), p.first_day, p.last_day), 2),
@@ -275,8 +278,9 @@ AS $$
     ), best AS (SELECT * FROM channel ORDER BY rate DESC, channel LIMIT 1),
     worst AS (SELECT * FROM channel ORDER BY rate, channel DESC LIMIT 1)
     SELECT coalesce(jsonb_agg(x.item ORDER BY x.place), '[]') FROM (
-        SELECT 1 AS place, jsonb_build_object('key', 'r_stalled', 'n', count(*), 'value', sum((s ->> 'value')::numeric), 'source', 'local') AS item
-        FROM jsonb_array_elements(figures -> 'stalled') AS s HAVING count(*) > 0
+        SELECT 1 AS place, jsonb_build_object('key', 'r_stalled', 'n', figures #> '{stalled_total,deals}',
+                                              'value', figures #> '{stalled_total,value}', 'source', 'local') AS item
+        WHERE (figures #>> '{stalled_total,deals}')::bigint > 0
         UNION ALL
         SELECT 2, jsonb_build_object('key', 'r_channel', 'channel', b.channel, 'rate', b.rate, 'worst', w.channel, 'low', w.rate, 'source', 'local')
         FROM best b, worst w
@@ -325,6 +329,9 @@ BEGIN
     VALUES (company, kind, days.name, figures, sales_internal.report_insights(figures),
             sales_internal.report_recommendations(company, figures), coalesce(benchmark, '{}'), sales_internal.now())
     RETURNING r.report_id INTO report;
+    IF EXISTS (SELECT FROM sales_internal.choose_provider(company, 'chat')) THEN
+        PERFORM sales_internal.enqueue('report_insights', company, jsonb_build_object('report_id', report), report::text);
+    END IF;
     RETURN report;
 END
 $$;
@@ -378,12 +385,12 @@ AS $$
         'bcc', to_jsonb(array_remove(ARRAY[nullif(btrim(sales_internal.setting_of(NULL, 'reports.internal_copy')), '')], NULL)),
         'subject', (sales_internal.report_words(c.language) ->> r.report_type::text) || ' ' || r.report_period || ' - '
                    || regexp_replace(c.name, '[[:cntrl:]]', ' ', 'g'),
-        'html', sales_internal.report_page(r, c.language))
+        'text', sales_internal.report_text(r, c.language), 'html', sales_internal.report_page(r, c.language))
     FROM sales.success_reports r JOIN sales.companies c USING (company_id)
     WHERE r.report_id = report_mail.report_id
 $$;
 COMMENT ON FUNCTION sales_internal.report_mail(uuid) IS
-    'A report as a mail: to, bcc (the internal copy), subject, html; called by the sender';
+    'A report as a mail: to, bcc (the internal copy), subject, text, html; called by the sender';
 REVOKE ALL ON FUNCTION sales_internal.report_mail(uuid) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.queue_report(company uuid, report uuid) RETURNS uuid
@@ -401,7 +408,11 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Set reports.recipients to e-mail addresses, or give an active user the role admin or manager.';
     END IF;
-    RETURN sales_internal.enqueue('report_mail', company, jsonb_build_object('report_id', report), report::text);
+    -- A chat provider that is at the insights gets two minutes.
+    RETURN sales_internal.enqueue('report_mail', company, jsonb_build_object('report_id', report), report::text,
+        CASE WHEN EXISTS (SELECT FROM sales_internal.jobs j
+                          WHERE j.company_id = company AND j.kind = 'report_insights' AND j.unique_key = report::text
+                            AND j.state IN ('queued', 'running')) THEN sales_internal.now() + interval '2 minutes' END);
 END
 $$;
 COMMENT ON FUNCTION sales_internal.queue_report(uuid, uuid) IS 'Queues the mail of a report';
@@ -440,6 +451,16 @@ $$;
 COMMENT ON FUNCTION sales_internal.mail_header(text) IS 'Text as the header of a mail carries it';
 REVOKE ALL ON FUNCTION sales_internal.mail_header(text) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.mail_part(job uuid, subtype text, body text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat(E'\r\n--=_', job, E'\r\nContent-Type: text/', subtype, E'; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n',
+                  replace(encode(convert_to(body, 'UTF8'), 'base64'), E'\n', E'\r\n'))
+$$;
+COMMENT ON FUNCTION sales_internal.mail_part(uuid, text, text) IS 'One part of a multipart/alternative mail, whose boundary is the job''s key';
+REVOKE ALL ON FUNCTION sales_internal.mail_part(uuid, text, text) FROM PUBLIC;
+
 -- Job report_mail: made when it is sent, so that the queue holds no names.
 CREATE OR REPLACE FUNCTION sales_internal.prepare_report_mail(job uuid, company uuid, args jsonb) RETURNS jsonb
 LANGUAGE plpgsql
@@ -472,8 +493,9 @@ BEGIN
                 E'\r\nSubject: ', sales_internal.mail_header(mail ->> 'subject'),
                 E'\r\nDate: ', to_char(sales_internal.now() AT TIME ZONE 'UTC', 'Dy, DD Mon YYYY HH24:MI:SS "+0000"'),
                 E'\r\nMessage-ID: <', job, '@', split_part(sender, '@', 2),
-                E'>\r\nMIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n',
-                replace(encode(convert_to(mail ->> 'html', 'UTF8'), 'base64'), E'\n', E'\r\n'), E'\r\n'))));
+                E'>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="=_', job, E'"\r\n',
+                sales_internal.mail_part(job, 'plain', mail ->> 'text'), sales_internal.mail_part(job, 'html', mail ->> 'html'),
+                E'\r\n--=_', job, E'--\r\n'))));
 END
 $$;
 COMMENT ON FUNCTION sales_internal.prepare_report_mail(uuid, uuid, jsonb) IS 'Job report_mail: the mail for the company''s mail server';
@@ -501,6 +523,82 @@ END
 $$;
 COMMENT ON FUNCTION sales_internal.settle_report_mail(uuid, uuid, jsonb, jsonb) IS 'Job report_mail: notes that the mail server took the mail, or tries again';
 REVOKE ALL ON FUNCTION sales_internal.settle_report_mail(uuid, uuid, jsonb, jsonb) FROM PUBLIC;
+
+-- Job report_insights: where the company has a chat provider, it reads the
+-- figures and writes insights and recommendations in the company's language.
+-- Users and prospects are left out of what it is shown, and the local insights
+-- stay behind its own.
+CREATE OR REPLACE FUNCTION sales_internal.prepare_report_insights(job uuid, company uuid, args jsonb) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    report sales.success_reports;
+    chosen record;
+    texts constant jsonb := '{"type": "array", "items": {"type": "string"}}';
+BEGIN
+    SELECT r.* INTO report FROM sales.success_reports r
+    WHERE r.company_id = company AND r.report_id = (args ->> 'report_id')::uuid;
+    IF NOT FOUND THEN
+        RETURN jsonb_build_object('outcome', 'failed', 'error', 'the report is gone');
+    END IF;
+    SELECT * INTO chosen FROM sales_internal.choose_provider(company, 'chat');
+    IF NOT FOUND THEN
+        RETURN jsonb_build_object('outcome', 'done', 'result', jsonb_build_object('provider', 'local'));
+    END IF;
+    RETURN sales_internal.chat_request(job, company, chosen.provider, chosen.api_key_id,
+        format('You are a sales analyst. From the figures of a report and of the period before it, write what matters most, in the language "%s": '
+               '"insights", at most five sentences on what happened and why it may have, and "recommendations", at most five sentences on what to do next. '
+               'Use only numbers that the data hold; where a difference may be chance, say so. The JSON object has these two keys, each a list of strings of at most 300 characters.',
+               (SELECT c.language FROM sales.companies c WHERE c.company_id = company)),
+        (report.key_metrics - '{users,stalled}'::text[])
+            || jsonb_build_object('period', report.report_period, 'sector', report.benchmark_data, 'found_by_rule', report.insights_generated),
+        sales_internal.answer_schema(jsonb_build_object('insights', texts, 'recommendations', texts)));
+END
+$$;
+COMMENT ON FUNCTION sales_internal.prepare_report_insights(uuid, uuid, jsonb) IS
+    'Job report_insights: the chat request about a report''s figures';
+REVOKE ALL ON FUNCTION sales_internal.prepare_report_insights(uuid, uuid, jsonb) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.settle_report_insights(job uuid, company uuid, args jsonb, response jsonb) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    read jsonb := sales_internal.chat_answer(job, company, 'report', response);
+    found jsonb;
+    advice jsonb;
+BEGIN
+    IF read ? 'trouble' THEN
+        RETURN read -> 'trouble';
+    END IF;
+    SELECT jsonb_agg(jsonb_build_object('text', left(btrim(t), 500), 'source', 'ai', 'provider', response ->> 'provider') ORDER BY n)
+    INTO found
+    FROM jsonb_array_elements_text(CASE jsonb_typeof(read #> '{answer,insights}') WHEN 'array' THEN read #> '{answer,insights}' ELSE '[]' END)
+         WITH ORDINALITY AS x (t, n) WHERE btrim(t) <> '' AND n <= 8;
+    SELECT jsonb_agg(jsonb_build_object('text', left(btrim(t), 500), 'source', 'ai', 'provider', response ->> 'provider') ORDER BY n)
+    INTO advice
+    FROM jsonb_array_elements_text(CASE jsonb_typeof(read #> '{answer,recommendations}') WHEN 'array' THEN read #> '{answer,recommendations}' ELSE '[]' END)
+         WITH ORDINALITY AS x (t, n) WHERE btrim(t) <> '' AND n <= 8;
+    IF found IS NULL THEN
+        RETURN jsonb_build_object('outcome', 'retry', 'cost', read -> 'cost',
+            'error', format('%s: the answer has no insights', response ->> 'provider'));
+    END IF;
+    UPDATE sales.success_reports r
+    SET insights_generated = found || r.insights_generated, recommendations = coalesce(advice, '[]') || r.recommendations
+    WHERE r.company_id = company AND r.report_id = (args ->> 'report_id')::uuid
+      AND NOT r.insights_generated @> '[{"source": "ai"}]';
+    RETURN jsonb_build_object('outcome', 'done', 'cost', read -> 'cost',
+        'result', jsonb_build_object('insights', jsonb_array_length(found), 'provider', response ->> 'provider'));
+END
+$$;
+COMMENT ON FUNCTION sales_internal.settle_report_insights(uuid, uuid, jsonb, jsonb) IS
+    'Job report_insights: puts what the chat provider found before the insights found by rule';
+REVOKE ALL ON FUNCTION sales_internal.settle_report_insights(uuid, uuid, jsonb, jsonb) FROM PUBLIC;
+
+INSERT INTO sales_internal.job_kinds (kind, mode, prepare_function, settle_function)
+VALUES ('report_insights', 'http', 'sales_internal.prepare_report_insights', 'sales_internal.settle_report_insights')
+ON CONFLICT (kind) DO NOTHING;
 
 INSERT INTO sales_internal.job_kinds (kind, mode, prepare_function, settle_function)
 VALUES ('report_mail', 'http', 'sales_internal.prepare_report_mail', 'sales_internal.settle_report_mail')

@@ -60,6 +60,8 @@ class Handler(BaseHTTPRequestHandler):
         task = body["messages"][0]["content"]
         if "tone" in task:
             content = {"sentiment": "negative"}
+        elif "sales analyst" in task:
+            content = {"insights": ["Le volume <b>monte</b>.", "Les réponses suivent."], "recommendations": ["Relancer mardi."]}
         elif "next action" in task:
             content = {"next_action": "Call on Tuesday"}
         else:

@@ -81,7 +81,7 @@ if (!$ran && $dom eq '')
 my ($found) = $dom =~ /<pre id="found">(.*?)<\/pre>/s;
 ok(defined $found, 'the browser rendered the page') or diag(substr($dom, 0, 500));
 $found //= '';
-like($found, qr/charts=4 drawn=true/, 'all charts are drawn');
+like($found, qr/charts=5 drawn=true/, 'all charts are drawn');
 like($found, qr/bars=(1[5-9]|[2-9]\d)/, 'with bars that can be seen');
 like($found, qr/named=true/, 'each with title and description');
 like($found, qr/tables=([6-9]|1\d)/, 'tables have captions');

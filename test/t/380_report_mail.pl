@@ -51,7 +51,13 @@ unlike($head, qr/team\@/, 'the copy is a blind one');
 my $subject = join '', map { decode_base64($_) } ($head =~ /=\?utf-8\?B\?([^?]*)\?=/g);
 like($subject, qr/^Rapport hebdomadaire \d{4}-W\d\d - Soci\xc3\xa9t\xc3\xa9 "/, 'the subject survives its way');
 is(scalar(() = $head =~ /^[^\r\n]{999,}/mg), 0, 'no line is too long');
-like(decode_base64($body), qr/^<!DOCTYPE html>.*<html lang="fr">.*<h1>Rapport hebdomadaire.*<\/html>$/s, 'the mail is the page of the report');
+my ($boundary) = $head =~ /multipart\/alternative; boundary="([^"]+)"/;
+ok($boundary, 'the mail has alternatives');
+my @parts = split /\r?\n?--\Q$boundary\E(?:--)?\r?\n/, $body;
+my ($text) = map { /text\/plain.*?\r?\n\r?\n(.*)/s ? decode_base64($1) : () } @parts;
+my ($page) = map { /text\/html.*?\r?\n\r?\n(.*)/s ? decode_base64($1) : () } @parts;
+like($text // '', qr/Rapport hebdomadaire .* semaine \d+.*Chiffre d'affaires: /s, 'one in plain text, with the figures');
+like($page // '', qr/^<!DOCTYPE html>.*<html lang="fr">.*<h1>Rapport hebdomadaire.*<\/html>$/s, 'one is the page of the report');
 
 # A server that refuses is not asked again and again.
 $node->safe_psql('postgres', "UPDATE sales.system_settings SET value = 'reports\@refused.test' WHERE key_name = 'from'");
