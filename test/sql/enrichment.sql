@@ -25,6 +25,27 @@ SELECT sales_internal.read_page(repeat('<div>', 500000) || '<title>deep</title>'
        sales_internal.read_page('<title>a&#0;b&#xD800;&#x110000;c</title>') ->> 'title' IS NOT NULL AS references,
        sales_internal.read_page('') AS empty, sales_internal.read_page('{"json": 1}') AS other,
        sales_internal.read_page('<script type="application/ld+json">' || repeat('[', 100000) || '</script><title>after</title>') AS nested;
+-- pages broken at random: each is read
+SELECT setseed(0.42) IS NOT NULL AS seeded;
+DO $$
+DECLARE
+    page text := '<html lang=fr><head><title>T &amp; t</title><meta name=description content="d"><script type="application/ld+json">{"@type":"Organization","name":"N","address":[{"addressLocality":"x"}],"sameAs":["https://x.com/a",1,null]}</script></head><body><a href="mailto:a%zz@b.c?x">x</a><!-- c --><a href=tel:+33>y</a><![CDATA[z]]></body></html>';
+    bits text[] := ARRAY['<', '>', '"', '''', '&', '&#', ';', '<!--', '-->', '<script type="application/ld+json">', '</script>', '<title>', '%', E'\u0001', 'é', '{', '[', '\u0000', '<![CDATA[', '<?', '</'];
+    broken text;
+BEGIN
+    FOR i IN 1 .. 5000 LOOP
+        broken := page;
+        FOR j IN 1 .. 1 + floor(random() * 6) LOOP
+            broken := overlay(broken PLACING bits[1 + floor(random() * array_length(bits, 1))] FROM 1 + floor(random() * length(broken))::integer
+                              FOR floor(random() * 40)::integer);
+        END LOOP;
+        IF jsonb_typeof(sales_internal.read_page(broken)) <> 'object' THEN
+            RAISE EXCEPTION 'no object for %', broken;
+        END IF;
+        PERFORM sales_internal.clean_found(sales_internal.read_page(broken));
+    END LOOP;
+END
+$$;
 SELECT base, target, sales_internal.resolve_url(base, target) FROM (VALUES ('https://a.example/x/y', '../z?q=1#f'), ('https://a.example/', '//b.example/c'),
     ('https://a.example/x', 'http://c.example'), ('https://a.example/', 'javascript:alert(1)'), ('https://a.example', 'file:///etc/passwd'), ('https://a.example/x', '')) v (base, target);
 -- what a stranger gives as values of columns
