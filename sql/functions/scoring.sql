@@ -26,6 +26,127 @@ REVOKE ALL ON FUNCTION sales_internal.scorecard_points(uuid, regclass) FROM PUBL
 
 -- --- prospects ---
 
+-- What was known of a company's prospects at a moment: now for open ones; for
+-- decided ones just before the decision, or, to learn from, some moment of the
+-- deal's life that a hash of the key picks, so that a model learns from deals
+-- as it meets them: at any age.  Nothing after the moment counts.
+CREATE OR REPLACE FUNCTION sales_internal.features_of(company uuid, to_learn boolean, chosen uuid[])
+RETURNS TABLE (
+    prospect_id uuid, won integer, decided_at timestamptz, company_size integer, industry text, budget numeric, seniority text,
+    source text, completeness integer, pain_points boolean, tenders integer, competitors integer, country text,
+    stage text, days_in_stage numeric, answers bigint, positive bigint, negative bigint, meetings bigint, messages bigint,
+    channel text, recent_activity numeric, days_since_activity numeric, enrichment_confidence numeric)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.prospect_id,
+           CASE o.stage WHEN 'client' THEN 1 WHEN 'perdu' THEN 0 END,
+           m.decided_at,
+           z.min_employees,
+           i.name::text,
+           p.estimated_budget_amount,
+           CASE WHEN p.job_title IS NULL THEN NULL
+                WHEN p.job_title ~* '\m(ceo|cto|cfo|coo|founder|owner|chief|president|gérant|pdg|titolare|amministratore|gerente|inhaber|geschäftsführer)' THEN 'top'
+                WHEN p.job_title ~* '(direct|direttor|leiter|head|vp\M|vice)' THEN 'director'
+                WHEN p.job_title ~* '(manager|responsa|jef[ea]|chef)' THEN 'manager'
+                ELSE 'other' END,
+           p.source::text,
+           num_nonnulls(p.email, p.phone, p.job_title, p.company_name, p.website, p.linkedin_url, p.industry_id,
+                        p.company_size_id, p.address_id, p.pain_points),
+           p.pain_points IS NOT NULL,
+           CASE WHEN p.tender_last_update < t.moment AND jsonb_typeof(p.tender_opportunities) = 'array'
+                THEN jsonb_array_length(p.tender_opportunities) END,
+           CASE WHEN jsonb_typeof(p.competitive_intel) = 'array' THEN jsonb_array_length(p.competitive_intel) END,
+           a.country::text,
+           s.stage::text,
+           round(extract(epoch FROM t.moment - s.stage_entered_at) / 86400, 2),
+           e.answers, e.positive, e.negative, e.meetings, e.messages, e.channel,
+           round(e.recent, 4),
+           round(extract(epoch FROM t.moment - e.latest) / 86400, 2),
+           n.confidence
+    FROM sales.prospects p
+    LEFT JOIN sales.company_sizes z ON z.size_id = p.company_size_id
+    LEFT JOIN sales.industries i ON i.industry_id = p.industry_id
+    LEFT JOIN sales.addresses a ON a.company_id = p.company_id AND a.address_id = p.address_id
+    LEFT JOIN LATERAL (
+        SELECT f.stage, f.stage_entered_at FROM sales.conversion_funnel f
+        WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id
+        ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1) o ON true
+    LEFT JOIN LATERAL (
+        SELECT min(f.stage_entered_at) AS first_entered FROM sales.conversion_funnel f
+        WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id) b ON to_learn
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN o.stage IN ('client', 'perdu') THEN o.stage_entered_at END AS decided_at,
+               least(p.created_at, b.first_entered) AS born) m
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN m.decided_at IS NULL THEN sales_internal.now()
+                    WHEN NOT to_learn OR m.born >= m.decided_at THEN m.decided_at
+                    ELSE m.born + (m.decided_at - m.born) * ((hashtext(p.prospect_id::text) & 1023) / 1024.0)
+               END AS moment) t
+    LEFT JOIN LATERAL (
+        -- The decision itself is no stage to learn from.
+        SELECT f.stage, f.stage_entered_at FROM sales.conversion_funnel f
+        WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id AND f.stage_entered_at <= t.moment
+          AND f.stage NOT IN ('client', 'perdu')
+        ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1) s ON true
+    LEFT JOIN LATERAL (
+        SELECT nullif(count(*) FILTER (WHERE x.type = 'sent'), 0) AS messages,
+               CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE x.response_received OR x.type = 'received') END AS answers,
+               CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE x.response_sentiment = 'positive') END AS positive,
+               CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE x.response_sentiment = 'negative') END AS negative,
+               CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE x.type = 'meeting_held') END AS meetings,
+               -- each counts half as much every 14 days; beyond a year, nothing
+               sum(0.5 ^ least(extract(epoch FROM t.moment - x.interaction_date) / 86400 / 14, 26)) AS recent,
+               max(x.interaction_date) AS latest,
+               (array_agg(x.channel::text ORDER BY x.interaction_date DESC, x.interaction_id DESC))[1] AS channel
+        FROM sales.interactions x
+        WHERE x.company_id = p.company_id AND x.prospect_id = p.prospect_id
+          AND x.interaction_date <= t.moment AND x.interaction_date < coalesce(m.decided_at, 'infinity')) e ON true
+    LEFT JOIN LATERAL (
+        SELECT avg(q.confidence_score) AS confidence FROM sales.enrichments q
+        WHERE q.company_id = p.company_id AND q.prospect_id = p.prospect_id AND q.status = 'completed'
+          AND q.created_at <= t.moment) n ON true
+    WHERE p.company_id = company AND p.deleted_at IS NULL
+      AND (chosen IS NULL OR p.prospect_id = ANY (chosen))
+      AND (NOT to_learn OR o.stage IN ('client', 'perdu'))
+$$;
+COMMENT ON FUNCTION sales_internal.features_of(uuid, boolean, uuid[]) IS
+    'What was known of a company''s prospects (all, or those chosen): now, or before their deal was decided';
+REVOKE ALL ON FUNCTION sales_internal.features_of(uuid, boolean, uuid[]) FROM PUBLIC;
+
+-- Relations for apply_scorecard and train_scorecard; whose prospects and which
+-- stands in settings that definer code makes (sales_internal.scoring_scope).
+CREATE OR REPLACE VIEW sales_internal.prospect_features AS
+SELECT prospect_id, won, company_size, industry, budget, seniority, source, completeness, pain_points, tenders, competitors, country,
+       stage, days_in_stage, answers, positive, negative, meetings, messages, channel, recent_activity, days_since_activity, enrichment_confidence
+FROM sales_internal.features_of(nullif(current_setting('sales_assistant.scoring_company'), '')::uuid, false,
+                                nullif(current_setting('sales_assistant.scoring_prospects'), '')::uuid[]);
+COMMENT ON VIEW sales_internal.prospect_features IS 'What scoring knows of the prospects in scoring_scope()';
+CREATE OR REPLACE VIEW sales_internal.decided_features AS
+SELECT prospect_id, won, company_size, industry, budget, seniority, source, completeness, pain_points, tenders, competitors, country,
+       stage, days_in_stage, answers, positive, negative, meetings, messages, channel, recent_activity, days_since_activity, enrichment_confidence
+FROM sales_internal.features_of(nullif(current_setting('sales_assistant.scoring_company'), '')::uuid, true, NULL)
+WHERE decided_at < coalesce(nullif(current_setting('sales_assistant.scoring_cut'), '')::timestamptz, 'infinity');
+COMMENT ON VIEW sales_internal.decided_features IS 'Won and lost deals of the company in scoring_scope(), decided before its cut, as they were at some moment before';
+CREATE OR REPLACE VIEW sales_internal.later_features AS
+SELECT prospect_id, won, company_size, industry, budget, seniority, source, completeness, pain_points, tenders, competitors, country,
+       stage, days_in_stage, answers, positive, negative, meetings, messages, channel, recent_activity, days_since_activity, enrichment_confidence
+FROM sales_internal.features_of(nullif(current_setting('sales_assistant.scoring_company'), '')::uuid, true, NULL)
+WHERE decided_at >= nullif(current_setting('sales_assistant.scoring_cut'), '')::timestamptz;
+COMMENT ON VIEW sales_internal.later_features IS 'Won and lost deals of the company in scoring_scope(), decided at its cut or later';
+
+CREATE OR REPLACE FUNCTION sales_internal.scoring_scope(company uuid, chosen uuid[] DEFAULT NULL, cut timestamptz DEFAULT NULL) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT set_config('sales_assistant.scoring_company', company::text, true),
+           set_config('sales_assistant.scoring_prospects', coalesce(chosen::text, ''), true),
+           set_config('sales_assistant.scoring_cut', coalesce(cut::text, ''), true)
+$$;
+COMMENT ON FUNCTION sales_internal.scoring_scope(uuid, uuid[], timestamptz) IS
+    'Sets whose prospects, which of them, and decided before when, the views of features show in this transaction';
+REVOKE ALL ON FUNCTION sales_internal.scoring_scope(uuid, uuid[], timestamptz) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales_internal.scoring_model(company uuid, OUT model_id uuid, OUT version integer)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -38,8 +159,8 @@ $$;
 COMMENT ON FUNCTION sales_internal.scoring_model(uuid) IS 'The company''s current model; the built-in prior (version 0) before there is one';
 REVOKE ALL ON FUNCTION sales_internal.scoring_model(uuid) FROM PUBLIC;
 
--- Scores of all prospects of a company, written where they changed.
-CREATE OR REPLACE FUNCTION sales_internal.score_company(company uuid) RETURNS bigint
+-- Scores of a company's prospects, written where they changed.
+CREATE OR REPLACE FUNCTION sales_internal.score_company(company uuid, chosen uuid[] DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -47,7 +168,7 @@ DECLARE
     current record := sales_internal.scoring_model(company);
     scored bigint;
 BEGIN
-    PERFORM set_config('sales_assistant.scoring_company', company::text, true);
+    PERFORM sales_internal.scoring_scope(company, chosen);
     WITH fresh AS MATERIALIZED (
         SELECT a.key::uuid AS prospect_id, round(100 * a.probability)::integer AS score
         FROM sales_internal.apply_scorecard(current.model_id, 'sales_internal.prospect_features') a
@@ -68,13 +189,15 @@ BEGIN
         SELECT company, c.prospect_id, clock_timestamp(), c.ai_score, current.version FROM changed c WHERE c.ai_score IS NOT NULL
     )
     SELECT count(score) INTO scored FROM known;
-    INSERT INTO sales_internal.scoring_state (company_id, scored_at) VALUES (company, sales_internal.now())
-    ON CONFLICT (company_id) DO UPDATE SET scored_at = excluded.scored_at;
+    INSERT INTO sales_internal.scoring_state (company_id, scored_at, all_scored_at)
+    VALUES (company, sales_internal.now(), CASE WHEN chosen IS NULL THEN sales_internal.now() END)
+    ON CONFLICT (company_id) DO UPDATE
+    SET scored_at = excluded.scored_at, all_scored_at = coalesce(excluded.all_scored_at, scoring_state.all_scored_at);
     RETURN scored;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.score_company(uuid) IS 'Scores all prospects of a company; returns how many have a score';
-REVOKE ALL ON FUNCTION sales_internal.score_company(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.score_company(uuid, uuid[]) IS 'Scores a company''s prospects, all or those chosen; returns how many have a score';
+REVOKE ALL ON FUNCTION sales_internal.score_company(uuid, uuid[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales.refresh_scores() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
@@ -98,16 +221,9 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM set_config('sales_assistant.scoring_company', company::text, true);
-    CREATE TEMP TABLE IF NOT EXISTS sales_assistant_one_prospect ON COMMIT DROP AS
-        SELECT * FROM sales_internal.prospect_features LIMIT 0;
-    DELETE FROM pg_temp.sales_assistant_one_prospect;
-    INSERT INTO pg_temp.sales_assistant_one_prospect
-    SELECT * FROM sales_internal.prospect_features f WHERE f.prospect_id = prospect;
+    PERFORM sales_internal.scoring_scope(company, ARRAY[prospect]);
     RETURN QUERY SELECT s.feature, s.value, s.points
-    FROM sales_internal.scorecard_points((sales_internal.scoring_model(company)).model_id,
-                                         'pg_temp.sales_assistant_one_prospect') s;
-    DROP TABLE pg_temp.sales_assistant_one_prospect;
+    FROM sales_internal.scorecard_points((sales_internal.scoring_model(company)).model_id, 'sales_internal.prospect_features') s;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.prospect_points(uuid, uuid) IS 'Log-odds of each feature of one prospect, and the (base)';
@@ -178,6 +294,55 @@ COMMENT ON FUNCTION sales.explain_score(uuid) IS
 REVOKE ALL ON FUNCTION sales.explain_score(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.explain_score(uuid) TO sales_app;
 
+-- Mean log loss of a model on the deals decided since a moment.
+CREATE OR REPLACE FUNCTION sales_internal.loss_since(company uuid, model uuid, cut timestamptz, OUT deals bigint, OUT loss double precision)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM sales_internal.scoring_scope(company, NULL, cut);
+    SELECT count(*), -avg(ln(CASE WHEN f.won = 1 THEN a.probability ELSE 1 - a.probability END))
+    INTO deals, loss
+    FROM sales_internal.apply_scorecard(model, 'sales_internal.later_features') a
+    JOIN sales_internal.later_features f ON f.prospect_id = a.key::uuid;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.loss_since(uuid, uuid, timestamptz) IS
+    'How many deals a company decided since a moment, and the mean log loss of a model on them';
+REVOKE ALL ON FUNCTION sales_internal.loss_since(uuid, uuid, timestamptz) FROM PUBLIC;
+
+-- Is a model learned from what was decided before the newest fifth of deals no
+-- worse on that fifth than the model in use?  Null: too few deals to tell.
+CREATE OR REPLACE FUNCTION sales_internal.challenge_model(company uuid, model uuid) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    cut timestamptz;
+    challenger uuid;
+    result boolean;
+BEGIN
+    SELECT percentile_disc(0.8) WITHIN GROUP (ORDER BY f.decided_at) INTO cut
+    FROM sales_internal.features_of(company, true, NULL) f HAVING count(*) >= 50;
+    -- The newest deals prove something of the model in use only if it has not learned from them.
+    cut := greatest(cut, (SELECT m.trained_at FROM sales.score_models m WHERE m.company_id = company AND m.model_id = model));
+    IF cut IS NULL OR (SELECT count(*) < 10 FROM sales_internal.features_of(company, true, NULL) f WHERE f.decided_at >= cut) THEN
+        RETURN NULL;
+    END IF;
+    PERFORM sales_internal.scoring_scope(company, NULL, cut);
+    challenger := sales_internal.train_scorecard('sales_internal.decided_features', 'won', '{"prior": "00000000-0000-7000-8000-000000000000"}');
+    result := (SELECT loss FROM sales_internal.loss_since(company, challenger, cut))
+              <= (SELECT loss FROM sales_internal.loss_since(company, model, cut));
+    DELETE FROM sales_internal.scorecards c WHERE c.model_id = challenger;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.challenge_model(uuid, uuid) IS
+    'Would a model trained again beat this one on deals that neither has learned from? Null: too few to tell';
+REVOKE ALL ON FUNCTION sales_internal.challenge_model(uuid, uuid) FROM PUBLIC;
+
+-- Learning starts from the prior: one decided deal moves it a little, many
+-- replace it.
 CREATE OR REPLACE FUNCTION sales_internal.train_company(company uuid)
 RETURNS TABLE (model_id uuid, rows integer, auc double precision, log_loss double precision, brier double precision)
 LANGUAGE plpgsql
@@ -191,12 +356,15 @@ DECLARE
     better boolean;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('sales_assistant training ' || company, 0));
-    PERFORM set_config('sales_assistant.scoring_company', company::text, true);
-    trained := sales_internal.train_scorecard('sales_internal.decided_features', 'won');
+    PERFORM sales_internal.scoring_scope(company);
+    trained := sales_internal.train_scorecard('sales_internal.decided_features', 'won', '{"prior": "00000000-0000-7000-8000-000000000000"}');
     SELECT * INTO card FROM sales_internal.scorecards c WHERE c.model_id = trained;
     SELECT * INTO old FROM sales.score_models m WHERE m.company_id = company AND m.is_current;
-    -- Judged on deals that the new model has not seen; the old one is given its own such figure.
-    better := old.model_id IS NULL OR card.log_loss <= old.log_loss * 1.02 OR card.rows >= old.rows * 1.5;
+    IF old.model_id IS NOT NULL THEN
+        better := sales_internal.challenge_model(company, old.model_id);
+    END IF;
+    -- Where deals are too few to tell: unless it is clearly worse on rows held out.
+    better := coalesce(better, old.model_id IS NULL OR old.log_loss IS NULL OR card.log_loss <= old.log_loss * 1.02 OR card.rows >= old.rows * 1.5);
     IF better THEN
         UPDATE sales.score_models m SET is_current = false WHERE m.company_id = company AND m.is_current;
     END IF;
@@ -210,7 +378,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sales_internal.train_company(uuid) IS
-    'Trains a company''s model; it becomes current unless the one before is better';
+    'Trains a company''s model; it becomes current unless the one before is better on deals that neither has learned from';
 REVOKE ALL ON FUNCTION sales_internal.train_company(uuid) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales.train_score_model()
@@ -226,50 +394,110 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sales.train_score_model() IS
-    'Learns from the company''s won and lost deals; quality is measured on deals not learned from';
+    'Learns from the company''s won and lost deals; quality is that on deals not learned from, null while they are too few';
 REVOKE ALL ON FUNCTION sales.train_score_model() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.train_score_model() TO sales_app;
 
--- Trains where outcomes have grown enough, and scores companies where
--- something has happened since.
+-- Prospects of a company of which something has changed.  The audit log is the
+-- feed: it has every change already, so writers pay nothing more.  A change
+-- that was committed late is found by looking a quarter of an hour back.
+CREATE OR REPLACE FUNCTION sales_internal.changed_prospects(company uuid, since timestamptz) RETURNS uuid[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH changes AS MATERIALIZED (
+        SELECT a.table_name, a.record_id, a.old_values, a.new_values
+        FROM sales.audit_logs a
+        WHERE a.company_id = company AND a.created_at > since - interval '15 minutes' AND a.action IN ('create', 'update', 'delete')
+          AND (a.table_name IN ('interactions', 'enrichments', 'conversion_funnel', 'addresses')
+               -- what scoring itself has written is no news
+               OR (a.table_name = 'prospects' AND (a.action <> 'update' OR a.new_values - '{ai_score,updated_at}'::text[] <> '{}')))
+    )
+    SELECT array_agg(DISTINCT id) FROM (
+        SELECT coalesce(c.new_values ->> 'prospect_id', c.old_values ->> 'prospect_id')::uuid AS id FROM changes c WHERE c.table_name <> 'prospects'
+        UNION ALL SELECT c.record_id FROM changes c WHERE c.table_name = 'prospects'
+        UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.interactions x ON x.company_id = company AND x.interaction_id = c.record_id
+                  WHERE c.table_name = 'interactions' AND NOT coalesce(c.new_values ? 'prospect_id', false)
+        UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.enrichments x ON x.company_id = company AND x.enrichment_id = c.record_id
+                  WHERE c.table_name = 'enrichments' AND NOT coalesce(c.new_values ? 'prospect_id', false)
+        UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.conversion_funnel x ON x.company_id = company AND x.funnel_id = c.record_id
+                  WHERE c.table_name = 'conversion_funnel' AND NOT coalesce(c.new_values ? 'prospect_id', false)
+        UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.prospects x ON x.company_id = company AND x.address_id = c.record_id
+                  WHERE c.table_name = 'addresses') AS ids (id)
+    WHERE id IS NOT NULL
+$$;
+COMMENT ON FUNCTION sales_internal.changed_prospects(uuid, timestamptz) IS
+    'Prospects of a company of which the audit log tells a change since then, their activity included; null: none';
+REVOKE ALL ON FUNCTION sales_internal.changed_prospects(uuid, timestamptz) FROM PUBLIC;
+
+-- Trains where outcomes have grown enough; scores the prospects of which
+-- something has changed, and once a day all, as time alone changes scores.
 CREATE OR REPLACE FUNCTION sales_internal.keep_scores() RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     due record;
+    chosen uuid[];
+    is_new boolean;
     done integer := 0;
 BEGIN
     FOR due IN
-        SELECT c.company_id, s.scored_at, coalesce(s.outcomes, 0) AS outcomes, n.decided, n.won
+        SELECT c.company_id, s.scored_at, s.all_scored_at, coalesce(s.outcomes, 0) AS outcomes, n.decided, n.won
         FROM sales.companies c
         LEFT JOIN sales_internal.scoring_state s USING (company_id)
         CROSS JOIN LATERAL (
             SELECT count(*) AS decided, count(*) FILTER (WHERE p.status = 'client') AS won
-            FROM sales.prospects p WHERE p.company_id = c.company_id AND p.status IN ('client', 'perdu') AND p.deleted_at IS NULL) n
+            FROM sales.prospects p WHERE p.company_id = c.company_id AND p.status IN ('client', 'perdu') AND p.deleted_at IS NULL
+              AND EXISTS (SELECT FROM sales.conversion_funnel f WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id)) n
         WHERE c.subscription_status = 'active'
-          AND (s.scored_at IS NULL
-               OR EXISTS (SELECT FROM sales.audit_logs a WHERE a.company_id = c.company_id AND a.created_at > s.scored_at
-                          AND a.table_name IN ('interactions', 'enrichments', 'conversion_funnel'))
-               OR EXISTS (SELECT FROM sales.prospects p WHERE p.company_id = c.company_id AND p.ai_score IS NULL
-                          AND p.created_at > s.scored_at))
         ORDER BY c.company_id
     LOOP
-        IF due.decided >= 20 AND due.won >= 5 AND due.decided - due.won >= 5
-           AND due.decided >= due.outcomes
-               * (1 + sales_internal.setting_of(due.company_id, 'scoring.retrain_growth_percent')::numeric / 100)
-           AND due.decided > due.outcomes THEN
+        is_new := due.won >= 1 AND due.decided > due.outcomes
+            AND due.decided >= due.outcomes
+                * (1 + sales_internal.setting_of(due.company_id, 'scoring.retrain_growth_percent')::numeric / 100);
+        IF is_new THEN
             PERFORM sales_internal.train_company(due.company_id);
         END IF;
-        PERFORM sales_internal.score_company(due.company_id);
+        IF is_new OR due.all_scored_at IS NULL OR due.all_scored_at < sales_internal.now() - interval '1 day' THEN
+            PERFORM sales_internal.score_company(due.company_id);
+        ELSE
+            chosen := sales_internal.changed_prospects(due.company_id, due.scored_at);
+            CONTINUE WHEN chosen IS NULL;
+            PERFORM sales_internal.score_company(due.company_id, chosen);
+        END IF;
         done := done + 1;
     END LOOP;
     RETURN done;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.keep_scores() IS
-    'Periodic task: retrains where outcomes have grown and scores companies with new activity';
+    'Periodic task: retrains where outcomes have grown; scores prospects with news, and all once a day';
 REVOKE ALL ON FUNCTION sales_internal.keep_scores() FROM PUBLIC;
+
+-- Drift: deals decided since training, judged by the score they had before.
+CREATE OR REPLACE FUNCTION sales_internal.doctor_scoring() RETURNS TABLE (severity text, finding text, hint text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'warning',
+           format('scores of company %s have drifted: log loss %s on the %s deals decided since training, %s when trained',
+                  m.company_id, round(d.loss::numeric, 3), d.deals, round(m.log_loss::numeric, 3)),
+           'SELECT * FROM sales.train_score_model(), in that company.'
+    FROM sales.score_models m
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS deals,
+               avg(-ln(CASE f.stage WHEN 'client' THEN h.chance ELSE 1 - h.chance END)) AS loss
+        FROM sales.conversion_funnel f
+        CROSS JOIN LATERAL (
+            SELECT least(greatest(h.score, 0.5), 99.5) / 100 AS chance FROM sales.score_history h
+            WHERE h.company_id = f.company_id AND h.prospect_id = f.prospect_id AND h.scored_at <= f.stage_entered_at
+            ORDER BY h.scored_at DESC LIMIT 1) h
+        WHERE f.company_id = m.company_id AND f.stage IN ('client', 'perdu') AND f.stage_entered_at > m.trained_at) d
+    WHERE m.is_current AND d.deals >= 30 AND d.loss > m.log_loss * 1.25
+$$;
+COMMENT ON FUNCTION sales_internal.doctor_scoring() IS 'Part of doctor(): companies whose scores are clearly worse on new deals than in training';
+REVOKE ALL ON FUNCTION sales_internal.doctor_scoring() FROM PUBLIC;
 
 DO $$
 BEGIN

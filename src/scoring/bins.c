@@ -176,7 +176,7 @@ find_centres(Feature *feature, const double *values, const double *sorted, int n
 
 void
 learner_bin_numbers(Feature *feature, const double *values, int nrows,
-					const double *extra, int nextra)
+					const double *extra, int nextra, bool extra_only)
 {
 	double	   *sorted = palloc_extended(sizeof(double) * Max(nrows, 1), MCXT_ALLOC_HUGE);
 	int			n = 0;
@@ -188,7 +188,8 @@ learner_bin_numbers(Feature *feature, const double *values, int nrows,
 	feature->is_category = false;
 	feature->cuts = palloc(sizeof(double) * MAX_BINS);
 	feature->ncuts = 0;
-	cut_sorted(feature, sorted, n, NUMERIC_BINS);
+	if (!extra_only)
+		cut_sorted(feature, sorted, n, NUMERIC_BINS);
 	add_extra_cuts(feature, extra, nextra);
 	feature->nbins = 2 + feature->ncuts;
 	feature->bins = palloc_extended(Max(nrows, 1), MCXT_ALLOC_HUGE);
@@ -224,7 +225,7 @@ compare_texts(const void *a, const void *b)
 
 void
 learner_bin_texts(Feature *feature, const int *codes, int nrows,
-				  char **texts, int ntexts, char **extra, int nextra)
+				  char **texts, int ntexts, char **extra, int nextra, bool extra_only)
 {
 	Counted    *counted = palloc_extended(sizeof(Counted) * Max(ntexts, 1), MCXT_ALLOC_HUGE);
 	uint8	   *bin_of_code = palloc_extended(Max(ntexts, 1), MCXT_ALLOC_HUGE);
@@ -242,7 +243,7 @@ learner_bin_texts(Feature *feature, const int *codes, int nrows,
 	feature->ncategories = 0;
 	for (int i = 0; i < nextra && feature->ncategories < MAX_BINS - 2; i++)
 		feature->categories[feature->ncategories++] = pstrdup(extra[i]);
-	for (int c = 0; c < ntexts && feature->ncategories < MAX_BINS - 2; c++)
+	for (int c = 0; !extra_only && c < ntexts && feature->ncategories < MAX_BINS - 2; c++)
 		if (counted[c].rows >= MIN_CATEGORY_ROWS)
 			feature->categories[feature->ncategories++] = pstrdup(counted[c].text);
 	qsort(feature->categories, feature->ncategories, sizeof(char *), compare_texts);

@@ -9,17 +9,17 @@
 
 /*
  * Makes the bins of a numeric column; NaN is missing, infinities count.
- * `extra` are cuts to make besides, such as those of a prior.
+ * `extra` are cuts to make besides, such as those of a prior; `extra_only`: no others.
  */
 extern void learner_bin_numbers(Feature *feature, const double *values, int nrows,
-								const double *extra, int nextra);
+								const double *extra, int nextra, bool extra_only);
 
 /*
  * Makes the bins of a text column: `codes` of the rows are positions in
  * `texts`.  `extra` are categories to make besides.
  */
 extern void learner_bin_texts(Feature *feature, const int *codes, int nrows,
-							  char **texts, int ntexts, char **extra, int nextra);
+							  char **texts, int ntexts, char **extra, int nextra, bool extra_only);
 
 /* Bin of one value, as apply needs it. */
 extern int	learner_bin_of_number(const Feature *feature, double value);

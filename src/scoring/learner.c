@@ -13,7 +13,7 @@
  * With a prior, learning starts from its points.  Where there are too few rows
  * to hold any out, the prior is only adjusted: each of its points moves by what
  * the rows say against a ridge of RIDGE_ADJUST, so that one row moves a little
- * and a hundred move much.
+ * and a hundred move much.  Columns that the prior does not know stay at 0.
  *
  * Deterministic: folds depend on the order of the rows alone, which the caller
  * makes the same each time.  Time is rows x columns x rounds x models.
@@ -29,8 +29,8 @@
 #include "scoring/quality.h"
 
 #define RIDGE_PAIRS 20
-#define RIDGE_ADJUST 8
-#define RIDGE_ADJUST_INTERCEPT 2
+#define RIDGE_ADJUST 20
+#define RIDGE_ADJUST_INTERCEPT 4
 #define ROUNDS_ADJUST 30
 #define FEW_ROWS 50000			/* up to here both ridges are tried */
 
@@ -222,6 +222,8 @@ adjust_prior(Scorecard *card, const uint8 *labels, int nrows, double *logit)
 			Sums		sums[MAX_BINS] = {0};
 
 			CHECK_FOR_INTERRUPTS();
+			if (f >= 0 && card->features[f].prior == NULL)
+				continue;
 			learner_residuals(logit, labels, nrows, residual, weight);
 			if (f < 0)
 			{
@@ -242,8 +244,8 @@ adjust_prior(Scorecard *card, const uint8 *labels, int nrows, double *logit)
 			learner_sum_bins(card->features[f].bins, residual, weight, nrows, sums);
 			for (int b = 0; b < card->features[f].nbins; b++)
 			{
-				double		prior = card->features[f].prior ? card->features[f].prior[b] : 0;
-				double		g = sums[b].g - RIDGE_ADJUST * (card->features[f].points[b] - prior);
+				double		moved_bin = card->features[f].points[b] - card->features[f].prior[b];
+				double		g = sums[b].g - RIDGE_ADJUST * moved_bin;
 
 				sums[b].g = Max(Min(g / (sums[b].h + RIDGE_ADJUST), 1), -1);
 				card->features[f].points[b] += sums[b].g;

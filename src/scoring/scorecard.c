@@ -56,21 +56,27 @@ check_options(json_t *options)
 	}
 }
 
+/* Are the rows enough to hold some of them out? */
+static bool
+are_enough(const Rows *rows, int *ones)
+{
+	*ones = 0;
+	for (int i = 0; i < rows->nrows; i++)
+		*ones += rows->labels[i];
+	return rows->nrows >= LEARNER_MIN_ROWS && *ones >= LEARNER_MIN_EACH_LABEL &&
+		rows->nrows - *ones >= LEARNER_MIN_EACH_LABEL;
+}
+
 static void
 check_rows(const Rows *rows, bool has_prior)
 {
-	int			ones = 0;
+	int			ones;
 
-	for (int i = 0; i < rows->nrows; i++)
-		ones += rows->labels[i];
 	if (rows->nrows == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("there is no row with a label to learn from"),
 						errhint("Rows whose label is null are left out.")));
-	if (has_prior)
-		return;
-	if (rows->nrows < LEARNER_MIN_ROWS || ones < LEARNER_MIN_EACH_LABEL ||
-		rows->nrows - ones < LEARNER_MIN_EACH_LABEL)
+	if (!are_enough(rows, &ones) && !has_prior)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("too little to learn from: %d rows with a label, %d of them true",
 							   rows->nrows, ones),
@@ -92,9 +98,9 @@ find_feature(const Scorecard *card, const char *name, bool is_category)
 static void
 take_prior(Feature *feature, const Feature *prior)
 {
-	feature->prior = palloc0(sizeof(double) * feature->nbins);
 	if (prior == NULL)
 		return;
+	feature->prior = palloc0(sizeof(double) * feature->nbins);
 	for (int b = 0; b < feature->nbins; b++)
 	{
 		int			from = b;
@@ -111,6 +117,9 @@ take_prior(Feature *feature, const Feature *prior)
 static void
 build_features(Scorecard *card, Rows *rows, const Scorecard *prior)
 {
+	int			ones;
+	bool		adjust_only = !are_enough(rows, &ones);
+
 	card->features = palloc0(sizeof(Feature) * Max(rows->ncolumns, 1));
 	card->nfeatures = rows->ncolumns;
 	card->has_prior = prior != NULL;
@@ -126,12 +135,12 @@ build_features(Scorecard *card, Rows *rows, const Scorecard *prior)
 		feature->name = column->name;
 		if (is_category)
 			learner_bin_texts(feature, column->codes, rows->nrows, column->texts, column->ntexts,
-							  before ? before->categories : NULL, before ? before->ncategories : 0);
+							  before ? before->categories : NULL, before ? before->ncategories : 0,
+							  adjust_only);
 		else
 			learner_bin_numbers(feature, column->numbers, rows->nrows,
-								before ? before->cuts : NULL, before ? before->ncuts : 0);
-		if (prior != NULL)
-			take_prior(feature, before);
+								before ? before->cuts : NULL, before ? before->ncuts : 0, adjust_only);
+		take_prior(feature, before);
 		/* The learner needs bins alone. */
 		if (column->numbers != NULL)
 			pfree(column->numbers);
@@ -399,15 +408,24 @@ sales_scorecard_points(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-static char *guc_scoring_company = NULL;
+static char *guc_company = NULL;
+static char *guc_prospects = NULL;
+static char *guc_cut = NULL;
 
-/* The company that sales_internal.prospect_features shows; set by definer code. */
+/* What the views of features show; set by definer code (sales_internal.scoring_scope). */
 void
 scoring_init(void)
 {
 	DefineCustomStringVariable("sales_assistant.scoring_company",
 							   "Company whose prospects are being scored.",
 							   "Set by the extension while it scores; it opens nothing.",
-							   &guc_scoring_company, "", PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL,
-							   NULL, NULL);
+							   &guc_company, "", PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("sales_assistant.scoring_prospects",
+							   "Prospects that are being scored; empty: all of the company.",
+							   "Set by the extension while it scores; it opens nothing.",
+							   &guc_prospects, "", PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomStringVariable("sales_assistant.scoring_cut",
+							   "Deals decided before this are learned from; empty: all.",
+							   "Set by the extension while it trains; it opens nothing.",
+							   &guc_cut, "", PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 }

@@ -41,3 +41,114 @@ SELECT count(*) FROM sales.score_models;
 SELECT sales.score('00000000-0000-7000-8000-000000000001');
 :be_super
 SELECT count(*) FROM sales_internal.scorecards WHERE rows = 0;
+-- kept fresh: only what has news is scored again, and all once a day, as time alone changes scores
+\set clean :srcdir '/clean.inc'
+\i :clean
+DELETE FROM sales.score_models;
+DELETE FROM sales_internal.scoring_state;
+SET sales_assistant.clock = '2041-05-01 10:00+00';
+:be_alpha
+INSERT INTO sales.prospects (first_name, email, created_at) VALUES ('Eve', 'eve@x.test', '2041-04-01'), ('Fay', 'fay@x.test', '2041-04-01');
+:be_beta
+INSERT INTO sales.prospects (first_name, email, created_at) VALUES ('Gus', 'gus@x.test', '2041-04-01');
+:be_super
+SELECT sales_internal.keep_scores() > 0 AS scored;
+SELECT first_name, ai_score FROM sales.prospects ORDER BY first_name;
+SET sales_assistant.clock = '2041-05-01 11:00+00';
+SELECT sales_internal.keep_scores() > 0 AS looked_back;
+UPDATE sales.prospects SET ai_score = 99;
+SET sales_assistant.clock = '2041-05-01 12:00+00';
+SELECT sales_internal.keep_scores() AS nothing_new;
+:be_alpha
+INSERT INTO sales.interactions (prospect_id, channel, type, interaction_date)
+SELECT prospect_id, 'email', 'sent', '2041-04-30' FROM sales.prospects WHERE first_name = 'Eve';
+:be_super
+SELECT sales_internal.keep_scores() AS one_company;
+SELECT first_name, ai_score, ai_score = 99 AS untouched FROM sales.prospects ORDER BY first_name;
+UPDATE sales.prospects SET ai_score = 99;
+SET sales_assistant.clock = '2041-05-01 13:00+00';
+:be_alpha
+UPDATE sales.interactions SET response_received = true, response_sentiment = 'positive';
+:be_super
+SELECT sales_internal.keep_scores() AS one_company;
+SELECT first_name, ai_score, ai_score = 99 AS untouched FROM sales.prospects ORDER BY first_name;
+SELECT ai_score AS fresh FROM sales.prospects WHERE first_name = 'Eve' \gset
+SET sales_assistant.clock = '2041-07-01 10:00+00';
+SELECT sales_internal.keep_scores() > 0 AS scored;
+SELECT first_name, ai_score, ai_score < :fresh AS decayed FROM sales.prospects ORDER BY first_name;
+-- the first won deal counts, a little; the other company's does not
+:be_alpha
+SELECT score FROM (SELECT sales.score(prospect_id) AS score FROM sales.prospects WHERE first_name = 'Fay') x \gset before_
+SELECT sales.enter_stage(prospect_id, 'client', 100) IS NOT NULL AS won FROM sales.prospects WHERE first_name = 'Eve';
+:be_super
+SELECT sales_internal.keep_scores() > 0 AS trained;
+SELECT c.domain, m.version, m.rows, m.auc IS NULL AS nothing_held_out, m.is_current FROM sales.score_models m JOIN sales.companies c USING (company_id);
+:be_alpha
+SELECT sales.score(prospect_id) > :before_score AND sales.score(prospect_id) < :before_score + 12 AS a_little FROM sales.prospects WHERE first_name = 'Fay';
+SELECT sum(points) = sales.score(prospect_id) AS adds_up
+FROM sales.prospects CROSS JOIN LATERAL sales.explain_score(prospect_id) WHERE first_name = 'Fay' GROUP BY prospect_id;
+:be_beta
+SELECT sales.score(prospect_id) = :before_score AS as_before FROM sales.prospects;
+-- nothing after the decision, nor after the moment that is learned from, is a feature
+:be_super
+RESET sales_assistant.clock;
+\i :clean
+:be_alpha
+INSERT INTO sales.prospects (first_name, created_at) VALUES ('Hal', '2026-01-01');
+INSERT INTO sales.conversion_funnel (prospect_id, stage, stage_entered_at)
+SELECT prospect_id, x.stage::sales.funnel_stage, x.at FROM sales.prospects,
+    (VALUES ('nouveau', timestamptz '2026-01-01'), ('client', '2026-03-01')) x (stage, at) WHERE first_name = 'Hal';
+INSERT INTO sales.interactions (prospect_id, channel, type, response_received, interaction_date)
+SELECT prospect_id, 'email', 'sent', true, x.at FROM sales.prospects, (VALUES (timestamptz '2025-12-31'), ('2026-02-28 23:59'), ('2026-03-01'), ('2026-04-01')) x (at);
+:be_super
+SELECT won, stage, answers, days_in_stage FROM sales_internal.features_of(helpers.company('alpha'), false, NULL);
+SELECT won, stage, answers, days_in_stage < 59 AS earlier FROM sales_internal.features_of(helpers.company('alpha'), true, NULL);
+-- a new model takes over only if it is better on deals that neither has seen: here the old one learned the opposite
+:be_alpha
+INSERT INTO sales.prospects (first_name, job_title, created_at)
+SELECT 'P' || g, CASE WHEN g % 2 = 0 THEN 'Director' ELSE 'Clerk' END, timestamptz '2026-01-01' + g * interval '1 hour' FROM generate_series(1, 300) g;
+INSERT INTO sales.conversion_funnel (prospect_id, stage, stage_entered_at)
+SELECT prospect_id, CASE WHEN (job_title = 'Director') = (g <= 100) THEN 'client' ELSE 'perdu' END::sales.funnel_stage, created_at + interval '1 day'
+FROM (SELECT *, substr(first_name, 2)::int AS g FROM sales.prospects WHERE first_name ~ '^P\d+$') p WHERE g <= 100;
+SELECT rows FROM sales.train_score_model();
+:be_super
+UPDATE sales.score_models SET trained_at = '2026-01-06';
+:be_alpha
+INSERT INTO sales.conversion_funnel (prospect_id, stage, stage_entered_at)
+SELECT prospect_id, CASE WHEN (job_title = 'Director') = (g <= 100) THEN 'client' ELSE 'perdu' END::sales.funnel_stage, created_at + interval '1 day'
+FROM (SELECT *, substr(first_name, 2)::int AS g FROM sales.prospects WHERE first_name ~ '^P\d+$') p WHERE g > 100;
+SELECT rows FROM sales.train_score_model();
+SELECT version, is_current FROM sales.score_models ORDER BY version;
+:be_super
+-- now one that knows better than any that can be trained stays
+UPDATE sales.score_models SET trained_at = '2026-01-10' WHERE is_current;
+UPDATE sales_internal.scorecards SET model = '{"intercept": 0, "features": [{"name": "seniority", "category": true, "bounds": ["director", "other"], "points": [0, 0, -9, 9]}]}'
+WHERE model_id = (SELECT model_id FROM sales.score_models WHERE is_current);
+:be_alpha
+SELECT rows FROM sales.train_score_model();
+SELECT version, is_current FROM sales.score_models ORDER BY version;
+-- drift is reported
+:be_super
+DELETE FROM sales.score_history;
+INSERT INTO sales.score_history (company_id, prospect_id, scored_at, score, model_version)
+SELECT company_id, prospect_id, created_at, CASE job_title WHEN 'Director' THEN 90 ELSE 10 END, 2 FROM sales.prospects WHERE first_name ~ '^P\d+$';
+UPDATE sales.score_models SET log_loss = 0.3;
+SELECT severity, regexp_replace(finding, '[0-9a-f-]{36}', '<uuid>') AS finding, hint FROM sales.doctor() WHERE finding LIKE 'scores%';
+-- who may not change prospects may read scores but not make them
+INSERT INTO sales.users (company_id, email, role_id)
+SELECT company_id, 'viewer@alpha.test', role_id FROM sales.roles WHERE company_id = helpers.company('alpha') AND name = 'viewer' ON CONFLICT DO NOTHING;
+SET SESSION AUTHORIZATION regress_app;
+RESET SESSION AUTHORIZATION;
+CREATE OR REPLACE FUNCTION helpers.be_viewer() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM sales.set_tenant(u.company_id, u.user_id, false) FROM sales.users u WHERE u.email = 'viewer@alpha.test';
+END
+$$;
+SET SESSION AUTHORIZATION regress_app;
+DO $$ BEGIN PERFORM helpers.be_viewer(); END $$;
+SELECT count(sales.score(prospect_id)) FROM sales.prospects WHERE first_name IN ('P1', 'P2');
+SELECT helpers.try('SELECT sales.refresh_scores()');
+SELECT helpers.try('SELECT * FROM sales.train_score_model()');
+SELECT helpers.try('SELECT * FROM sales_internal.prospect_features');
+:be_super
+DELETE FROM sales.users WHERE email = 'viewer@alpha.test';
