@@ -41,6 +41,7 @@ SQL_FUNCTIONS = \
     enrichment_apply \
     enrichment_intel \
     imports \
+    import_jobs \
     prospects \
     rollup \
     bi \

@@ -21,7 +21,7 @@ BEGIN
          (SELECT '{"*": ["read", "export"]}'::jsonb
                  || jsonb_object_agg(t, '["create", "update", "delete", "approve"]'::jsonb)
           FROM unnest('{products,product_pricing,product_benefits,templates,addresses,prospects,messages,tasks,interactions,
-                        conversion_funnel,enrichments,import_jobs,email_campaigns,campaign_steps,suppressions,
+                        conversion_funnel,enrichments,import_jobs,import_uploads,email_campaigns,campaign_steps,suppressions,
                         consents,success_reports,
                         improvement_suggestions}'::text[]) t), true),
         (sales.uuidv7(), new_company, 'seller', 'Works on prospects',

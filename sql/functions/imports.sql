@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION sales_internal.csv_open(
     AS 'MODULE_PATHNAME', 'sales_csv_open'
     LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION sales_internal.csv_open(bytea, text, text) IS
-    'Opens a file for csv_rows(); data null: the spool of this process; headers null: the file is empty';
+    'Opens a file for csv_rows(); headers null: the file is empty';
 REVOKE ALL ON FUNCTION sales_internal.csv_open(bytea, text, text) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION sales_internal.csv_open(
     data text, encoding text, delimiter text, OUT headers text[], OUT found_encoding text, OUT found_delimiter text)
@@ -15,6 +15,15 @@ CREATE OR REPLACE FUNCTION sales_internal.csv_open(
     LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION sales_internal.csv_open(text, text, text) IS 'As for bytea; encoding must be UTF-8';
 REVOKE ALL ON FUNCTION sales_internal.csv_open(text, text, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.csv_open_file(
+    company uuid, file uuid, size bigint, encoding text, delimiter text,
+    OUT headers text[], OUT found_encoding text, OUT found_delimiter text)
+    AS 'MODULE_PATHNAME', 'sales_csv_open_file'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.csv_open_file(uuid, uuid, bigint, text, text) IS
+    'Opens a file that lies in parts, see import_part()';
+REVOKE ALL ON FUNCTION sales_internal.csv_open_file(uuid, uuid, bigint, text, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.csv_map(
     columns integer[], fields text[], constants text[], transforms text[], zone text, skip bigint, company uuid) RETURNS void

@@ -45,6 +45,7 @@ BEGIN
     INSERT INTO sales.import_jobs (import_job_id, company_id, user_id, name, source_type) VALUES (job, company, who, 'probe', 'csv');
     INSERT INTO sales.import_runs (run_id, company_id, import_job_id) VALUES (run, company, job);
     INSERT INTO sales.import_rejects (company_id, run_id, row_number, reason) VALUES (company, run, 1, 'probe');
+    INSERT INTO sales.import_uploads (company_id, content) VALUES (company, 'probe');
     INSERT INTO sales.mailboxes (mailbox_id, company_id, email) VALUES (mailbox, company, 'probe@client.invalid');
     INSERT INTO sales.email_campaigns (campaign_id, company_id, created_by, name, template_id) VALUES (campaign, company, who, 'probe', template);
     INSERT INTO sales.campaign_steps (company_id, campaign_id, step_number, template_id) VALUES (company, campaign, 2, template);

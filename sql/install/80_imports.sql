@@ -201,6 +201,58 @@ CREATE INDEX prospects_phone_key_idx ON sales.prospects (sales_internal.phone_ke
 CREATE INDEX prospects_name_key_idx ON sales.prospects (sales_internal.name_key(company_id, first_name, last_name, company_name))
     WHERE deleted_at IS NULL;
 
+-- Files of a company's own, in parts of a size that a client can send.
+CREATE TABLE sales.import_uploads (
+    upload_id uuid NOT NULL DEFAULT sales.uuidv7(),
+    part integer NOT NULL DEFAULT 1 CHECK (part > 0),
+    company_id uuid NOT NULL DEFAULT sales.current_company_id()
+        REFERENCES sales.companies ON DELETE CASCADE,
+    name text,
+    content bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (upload_id, part),
+    UNIQUE (company_id, upload_id, part)
+);
+ALTER TABLE sales.import_uploads ALTER COLUMN content SET STORAGE EXTERNAL;
+COMMENT ON TABLE sales.import_uploads IS
+    'Files for imports of type csv: one row a part, to be read one after the other; removed when they are imported';
+COMMENT ON COLUMN sales.import_uploads.upload_id IS 'Key of the file; source_config names it as upload_id';
+COMMENT ON COLUMN sales.import_uploads.part IS 'Number of the part, from 1 without a gap';
+COMMENT ON COLUMN sales.import_uploads.company_id IS 'Tenant';
+COMMENT ON COLUMN sales.import_uploads.name IS 'Name of the file';
+COMMENT ON COLUMN sales.import_uploads.content IS 'Bytes of the part, in any encoding; some megabytes are a good size';
+COMMENT ON COLUMN sales.import_uploads.created_at IS 'When it was sent';
+
+-- What a run fetched and has to import; the content goes when it is done.
+CREATE TABLE sales_internal.import_files (
+    file_id uuid PRIMARY KEY DEFAULT sales.uuidv7(),
+    company_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    source_key text NOT NULL,
+    name text,
+    content bytea,
+    state text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'done', 'failed')),
+    rows_done bigint NOT NULL DEFAULT 0,
+    UNIQUE (run_id, source_key),
+    FOREIGN KEY (company_id, run_id) REFERENCES sales.import_runs (company_id, run_id) ON DELETE CASCADE
+);
+ALTER TABLE sales_internal.import_files ALTER COLUMN content SET STORAGE EXTERNAL;
+COMMENT ON TABLE sales_internal.import_files IS 'Files of runs: fetched, or (content null) an upload';
+COMMENT ON COLUMN sales_internal.import_files.rows_done IS 'Number of the last row that was imported; the run goes on behind it';
+SELECT sales_internal.dump_table('sales_internal.import_files');
+
+CREATE TABLE sales_internal.import_taken (
+    company_id uuid NOT NULL,
+    import_job_id uuid NOT NULL,
+    source_key text NOT NULL,
+    taken_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (company_id, import_job_id, source_key),
+    FOREIGN KEY (company_id, import_job_id) REFERENCES sales.import_jobs (company_id, import_job_id) ON DELETE CASCADE
+);
+COMMENT ON TABLE sales_internal.import_taken IS 'Files and mails that an import has taken: each is taken once';
+SELECT sales_internal.dump_table('sales_internal.import_taken');
+
+CALL sales_internal.protect_table('import_uploads', 'upload_id', commands => '{select,insert,delete}', audited => false);
 CALL sales_internal.protect_table('import_runs', 'run_id', commands => '{select}');
 CALL sales_internal.protect_table('import_rejects', 'reject_id', commands => '{select}', audited => false);
 

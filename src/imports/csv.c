@@ -330,6 +330,12 @@ csv_delimiter(const CsvReader *r)
 	return r->delimiter;
 }
 
+int64
+csv_position(const CsvReader *r)
+{
+	return r->number;
+}
+
 /* --- reading --- */
 
 void

@@ -22,6 +22,9 @@ typedef struct CsvRow
 extern CsvReader *csv_open(Decoder *text, char delimiter);
 extern char csv_delimiter(const CsvReader *reader);
 
+/* Number of the last record that was read or passed over. */
+extern int64 csv_position(const CsvReader *reader);
+
 /* COPY's parser is set up by csv_begin() and taken down by csv_end(): call both
  * in one statement around any number of csv_next(). */
 extern void csv_begin(CsvReader *reader);

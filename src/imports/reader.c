@@ -3,21 +3,20 @@
  *		The file being imported, as SQL sees it: open, map, rows, close.
  *
  * One file at a time is open in a session.  SQL asks for its rows in batches,
- * mapped to fields and checked (fields.c), so an import of any size holds one
- * batch in memory.  A reader opened on a value ends with its transaction; one on
- * the spool (spool.c) belongs to a worker's process and outlives transactions,
- * so that each batch can be one.
+ * mapped to fields and checked (fields.c), so an import holds one batch in
+ * memory, and of a file in parts (an upload, or what a worker fetched) one part.
+ * A reader ends with its transaction.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "commands/progress.h"
 #include "compat.h"
+#include "core/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "imports/csv.h"
 #include "imports/fields.h"
-#include "imports/spool.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -33,9 +32,14 @@
 typedef struct Reader
 {
 	MemoryContext memory;
-	const char *data;			/* of a value; null when on the spool */
+	char	   *part;			/* what is being read: the value, or a part of the file */
+	const char *data;			/* what is left of it */
 	size_t		left;
-	size_t		size;
+	size_t		size;			/* of all of it */
+	size_t		seen;			/* of the parts that were read */
+	bool		in_parts;
+	pg_uuid_t	file;
+	int			parts;
 	CsvReader  *csv;
 	int			columns;
 	FieldSource *sources;
@@ -67,10 +71,43 @@ read_value(void *arg, char *into, size_t most)
 	return n;
 }
 
-static size_t
-read_spool(void *arg, char *into, size_t most)
+/* Puts the next part of the file under the reader; false when there is none. */
+static bool
+next_part(Reader *reader)
 {
-	return spool_read(into, most);
+	SpiArg		args[3] = {SPI_ARG_UUID(&reader->company), SPI_ARG_UUID(&reader->file),
+		SPI_ARG(INT4OID, Int32GetDatum(++reader->parts))};
+	bool		isnull = true;
+	Datum		datum = (Datum) 0;
+
+	SPI_connect();
+	if (spi_run("SELECT sales_internal.import_part($1, $2, $3)", true, 1, 3, args) > 0)
+		datum = spi_datum(0, 1, &isnull);
+	if (!isnull)
+	{
+		struct varlena *bytes = PG_DETOAST_DATUM_PACKED(datum);
+
+		if (reader->part != NULL)
+			pfree(reader->part);
+		reader->left = VARSIZE_ANY_EXHDR(bytes);
+		reader->part = MemoryContextAllocHuge(reader->memory, Max(reader->left, 1));
+		memcpy(reader->part, VARDATA_ANY(bytes), reader->left);
+		reader->data = reader->part;
+		reader->seen += reader->left;
+	}
+	SPI_finish();
+	return !isnull;
+}
+
+static size_t
+read_parts(void *arg, char *into, size_t most)
+{
+	Reader	   *reader = arg;
+
+	while (reader->left == 0)
+		if (!next_part(reader))
+			return 0;
+	return read_value(arg, into, most);
 }
 
 static Reader *
@@ -103,29 +140,12 @@ text_array(char **items, int n)
 	return PointerGetDatum(construct_md_array(datums, nulls, 1, dims, lower, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-PG_FUNCTION_INFO_V1(sales_csv_open);
-
-/*
- * sales_internal.csv_open(data bytea or text, encoding text, delimiter text,
- *     OUT headers text[], OUT encoding_found text, OUT delimiter_found text)
- *
- * data null: the spool.  headers null: there is no record in it.
- */
-Datum
-sales_csv_open(PG_FUNCTION_ARGS)
+static Reader *
+new_reader(void)
 {
-	bool		on_spool = PG_ARGISNULL(0);
 	MemoryContext memory;
-	MemoryContext old;
 	MemoryContextCallback *callback;
 	Reader	   *reader;
-	Decoder    *decoder;
-	CsvRow		row;
-	char	   *delimiter = argument_text(fcinfo, 2);
-	char		found[2] = {'\0', '\0'};
-	TupleDesc	desc;
-	Datum		values[3] = {0};
-	bool		nulls[3] = {true, false, false};
 
 	if (open_reader != NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
@@ -134,62 +154,92 @@ sales_csv_open(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("imports need a database in UTF-8"),
 						errhint("createdb --encoding=UTF8 --template=template0")));
-	if (delimiter != NULL && (strlen(delimiter) != 1))
+	memory = AllocSetContextCreate(TopTransactionContext, "sales_assistant import",
+								   ALLOCSET_DEFAULT_SIZES);
+	reader = MemoryContextAllocZero(memory, sizeof(Reader));
+	reader->memory = memory;
+	callback = MemoryContextAllocZero(memory, sizeof(MemoryContextCallback));
+	callback->func = reader_gone;
+	callback->arg = reader;
+	MemoryContextRegisterResetCallback(memory, callback);
+	open_reader = reader;
+	return reader;
+}
+
+/* Finds encoding and delimiter, reads the header, and returns all three. */
+static Datum
+start_reading(FunctionCallInfo fcinfo, Reader *reader, char *encoding, char *delimiter)
+{
+	MemoryContext old;
+	Decoder    *decoder;
+	CsvRow		row;
+	char		found[2] = {'\0', '\0'};
+	TupleDesc	desc;
+	Datum		values[3] = {0};
+	bool		nulls[3] = {true, false, false};
+
+	if (delimiter != NULL && strlen(delimiter) != 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the delimiter must be one character of ASCII, not a quote or a line end"),
 						errhint("Leave the option out: the delimiter is then found.")));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-
-	memory = AllocSetContextCreate(on_spool ? TopMemoryContext : TopTransactionContext,
-								   "sales_assistant import", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(memory);
-	reader = palloc0(sizeof(Reader));
-	reader->memory = memory;
-	callback = palloc0(sizeof(MemoryContextCallback));
-	callback->func = reader_gone;
-	callback->arg = reader;
-	MemoryContextRegisterResetCallback(memory, callback);
-	open_reader = reader;
-	if (!on_spool)
+	old = MemoryContextSwitchTo(reader->memory);
+	decoder = decode_open(reader->in_parts ? read_parts : read_value, reader, encoding);
+	reader->csv = csv_open(decoder, delimiter != NULL ? *delimiter : '\0');
+	csv_begin(reader->csv);
+	if (csv_next(reader->csv, &row))
 	{
-		struct varlena *data = PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
-
-		reader->data = VARDATA_ANY(data);
-		reader->left = reader->size = VARSIZE_ANY_EXHDR(data);
-	}
-	else
-		reader->size = spool_size();
-	PG_TRY();
-	{
-		decoder = decode_open(on_spool ? read_spool : read_value, reader, argument_text(fcinfo, 1));
-		reader->csv = csv_open(decoder, delimiter != NULL ? *delimiter : '\0');
-		csv_begin(reader->csv);
-		if (csv_next(reader->csv, &row))
-		{
-			if (row.problem != NULL)
-				ereport(ERROR, (errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
-								errmsg("the header row cannot be read: %s", row.problem)));
-			reader->columns = row.nfields;
-			MemoryContextSwitchTo(old);
-			values[0] = text_array(row.fields, row.nfields);
-			nulls[0] = false;
-		}
+		if (row.problem != NULL)
+			ereport(ERROR, (errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
+							errmsg("the header row cannot be read: %s", row.problem)));
+		reader->columns = row.nfields;
 		MemoryContextSwitchTo(old);
-		csv_end(reader->csv);
+		values[0] = text_array(row.fields, row.nfields);
+		nulls[0] = false;
 	}
-	PG_CATCH();
-	{
-		/* On the spool no transaction's end would do it. */
-		MemoryContextSwitchTo(old);
-		MemoryContextDelete(memory);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	csv_end(reader->csv);
 	found[0] = csv_delimiter(reader->csv);
 	values[1] = CStringGetTextDatum(decode_encoding(decoder));
 	values[2] = CStringGetTextDatum(found);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+PG_FUNCTION_INFO_V1(sales_csv_open);
+
+/*
+ * sales_internal.csv_open(data bytea or text, encoding text, delimiter text,
+ *     OUT headers text[], OUT found_encoding text, OUT found_delimiter text)
+ *
+ * headers null: there is no record in it.
+ */
+Datum
+sales_csv_open(PG_FUNCTION_ARGS)
+{
+	Reader	   *reader = new_reader();
+	MemoryContext old = MemoryContextSwitchTo(reader->memory);
+	struct varlena *data = PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
+
+	MemoryContextSwitchTo(old);
+	reader->data = VARDATA_ANY(data);
+	reader->left = reader->size = reader->seen = VARSIZE_ANY_EXHDR(data);
+	return start_reading(fcinfo, reader, argument_text(fcinfo, 1), argument_text(fcinfo, 2));
+}
+
+PG_FUNCTION_INFO_V1(sales_csv_open_file);
+
+/* sales_internal.csv_open_file(company uuid, file uuid, size bigint, encoding text, delimiter text, OUT ...) */
+Datum
+sales_csv_open_file(PG_FUNCTION_ARGS)
+{
+	Reader	   *reader = new_reader();
+
+	reader->in_parts = true;
+	reader->company = *PG_GETARG_UUID_P(0);
+	reader->file = *PG_GETARG_UUID_P(1);
+	reader->size = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2);
+	return start_reading(fcinfo, reader, argument_text(fcinfo, 3), argument_text(fcinfo, 4));
 }
 
 PG_FUNCTION_INFO_V1(sales_csv_map);
@@ -326,7 +376,7 @@ show_progress(const Reader *reader)
 	pgstat_progress_update_param(PROGRESS_COPY_TYPE, PROGRESS_COPY_TYPE_CALLBACK);
 	pgstat_progress_update_param(PROGRESS_COPY_BYTES_TOTAL, reader->size);
 	pgstat_progress_update_param(PROGRESS_COPY_BYTES_PROCESSED,
-								 reader->data != NULL ? reader->size - reader->left : spool_tell());
+								 reader->seen - reader->left);
 	pgstat_progress_update_param(PROGRESS_COPY_TUPLES_PROCESSED, reader->rows - reader->rejects);
 	pgstat_progress_update_param(PROGRESS_COPY_TUPLES_EXCLUDED, reader->rejects);
 }
@@ -381,6 +431,23 @@ sales_csv_close(PG_FUNCTION_ARGS)
 		MemoryContextDelete(open_reader->memory);
 	}
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(sales_csv_position);
+PG_FUNCTION_INFO_V1(sales_csv_bytes);
+
+/* sales_internal.csv_position() → bigint */
+Datum
+sales_csv_position(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(csv_position(the_reader()->csv));
+}
+
+/* sales_internal.csv_bytes() → bigint */
+Datum
+sales_csv_bytes(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(the_reader()->seen - the_reader()->left);
 }
 
 PG_FUNCTION_INFO_V1(sales_csv_fields);
