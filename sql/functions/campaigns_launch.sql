@@ -80,6 +80,16 @@ BEGIN
     RETURN QUERY SELECT w, NULL::bigint, false FROM unnest(wanted) AS w
     WHERE w <> ALL (sales_internal.mail_variables()) ORDER BY w;
     wanted := ARRAY(SELECT w FROM unnest(wanted) AS w WHERE w = ANY (sales_internal.mail_variables()));
+    -- what stands in the prospect's own row is counted there
+    RETURN QUERY
+    SELECT w, count(*), true
+    FROM sales_internal.audience(company, target_filter) AS a (id)
+    JOIN sales.prospects p ON p.company_id = company AND p.prospect_id = a.id
+    CROSS JOIN LATERAL (VALUES ('first_name', p.first_name::text), ('last_name', p.last_name), ('job_title', p.job_title),
+                               ('company_name', p.company_name), ('pain_points', p.pain_points), ('website', p.website)) AS v (w, value)
+    WHERE v.w = ANY (wanted) AND coalesce(v.value, '') = ''
+    GROUP BY w ORDER BY w;
+    wanted := ARRAY(SELECT w FROM unnest(wanted) AS w WHERE w IN ('product_description', 'benefits', 'benefit'));
     IF wanted <> '{}' THEN
         RETURN QUERY
         SELECT w, count(*), true
@@ -431,3 +441,43 @@ CREATE OR REPLACE TRIGGER count_update AFTER UPDATE ON sales.campaign_recipients
     REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.count_recipients();
 CREATE OR REPLACE TRIGGER count_delete AFTER DELETE ON sales.campaign_recipients
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.count_recipients();
+
+-- --- mailboxes ---
+
+-- A login goes to the mail server that the mailbox names, which its owner
+-- chooses: so it must be one that was stored for that, never the key of a service.
+CREATE OR REPLACE FUNCTION sales_internal.guard_mailbox() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wrong text;
+BEGIN
+    IF sales_internal.restoring() THEN
+        RETURN NEW;
+    END IF;
+    SELECT k.service_name INTO wrong FROM sales.api_keys k
+    WHERE k.company_id = NEW.company_id AND k.api_key_id IN (NEW.smtp_key_id, NEW.imap_key_id)
+      AND lower(k.service_name) NOT IN ('smtp', 'imap', 'mailbox') LIMIT 1;
+    IF wrong IS NOT NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('the key of the service "%s" is no login of a mailbox', wrong),
+            HINT = 'Store the password in api_keys under the service_name mailbox, smtp or imap.';
+    END IF;
+    IF NEW.provider IS NOT NULL AND NOT EXISTS (SELECT FROM sales.providers p WHERE p.name = NEW.provider AND p.purpose = 'mail') THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('there is no provider "%s" that sends mail', NEW.provider),
+            HINT = 'See sales.providers with the purpose mail.';
+    END IF;
+    SELECT k.service_name INTO wrong FROM sales.api_keys k
+    WHERE k.company_id = NEW.company_id AND k.api_key_id = NEW.provider_key_id
+      AND k.service_name IS DISTINCT FROM (SELECT coalesce(p.service, p.name) FROM sales.providers p WHERE p.name = NEW.provider);
+    IF wrong IS NOT NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('the key of the service "%s" is not for the provider "%s"', wrong, NEW.provider),
+            HINT = 'Store the provider''s key in api_keys under its name.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.guard_mailbox() IS 'Trigger: a mailbox logs in with keys that were stored for mailboxes alone';
+REVOKE ALL ON FUNCTION sales_internal.guard_mailbox() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER guard_mailbox BEFORE INSERT OR UPDATE OF smtp_key_id, imap_key_id, provider, provider_key_id ON sales.mailboxes
+    FOR EACH ROW EXECUTE FUNCTION sales_internal.guard_mailbox();

@@ -175,7 +175,7 @@ BEGIN
             'to_name', coalesce(parts #>> '{to,name}', ''), 'reply_to', coalesce(box.reply_to, box.email), 'subject', m.subject,
             'text', bodies.plain, 'html', bodies.html, 'message_id', r.message_ref, 'recipient_id', recipient,
             'list_unsubscribe', parts #>> '{headers,List-Unsubscribe}',
-            'list_unsubscribe_post', coalesce(parts #>> '{headers,List-Unsubscribe-Post}', '')));
+            'list_unsubscribe_post', coalesce(parts #>> '{headers,List-Unsubscribe-Post}', ''))) || '{"once": true}';
     END IF;
     RETURN jsonb_strip_nulls(jsonb_build_object(
         'url', coalesce(box.smtp_url, sales_internal.setting_of(company, 'email.smtp_url')), 'timeout_ms', 60000,
@@ -517,6 +517,9 @@ BEGIN
     END IF;
     SELECT * INTO box FROM sales.mailboxes b WHERE b.company_id = company AND b.mailbox_id = r.mailbox_id;
     SELECT * INTO answer FROM sales_internal.read_send_answer(box, response);
+    IF box.provider IS NOT NULL THEN
+        PERFORM sales_internal.settle_call(company, response);      -- its budget
+    END IF;
     IF answer.verdict <> 'mailbox' AND box.failures > 0 THEN
         UPDATE sales.mailboxes b SET failures = 0, paused_until = NULL, last_error = NULL
         WHERE b.company_id = company AND b.mailbox_id = box.mailbox_id;
@@ -645,7 +648,7 @@ BEGIN
         EXCEPTION WHEN others THEN
             -- The answer must not be lost: it is written when the job is taken up again.
             UPDATE sales_internal.jobs j
-            SET args = j.args || jsonb_build_object('recipient_id', recipient, 'answer', response - '{headers,body}'::text[])
+            SET args = j.args || jsonb_build_object('recipient_id', recipient, 'answer', response - 'headers')
             WHERE j.job_id = job;
             RETURN jsonb_build_object('outcome', CASE WHEN SQLSTATE IN ('55P03', '40P01', '40001') THEN 'wait' ELSE 'retry' END,
                                       'after', 1, 'error', 'the answer of the mail server could not be written yet: ' || SQLERRM);

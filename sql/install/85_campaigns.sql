@@ -382,7 +382,10 @@ CALL sales_internal.protect_table('suppressions', 'suppression_id', commands => 
 CALL sales_internal.protect_table('consents', 'consent_id');
 
 -- What only launch_campaign() and the sender write.
-REVOKE UPDATE ON sales.email_campaigns FROM sales_app;
+REVOKE INSERT, UPDATE ON sales.email_campaigns FROM sales_app;
+GRANT INSERT (campaign_id, company_id, created_by, name, template_id, target_filter, schedule_type, scheduled_at, status, total_recipients,
+              emails_sent, emails_delivered, emails_opened, emails_clicked, emails_replied, created_at, schedule_cron, mailbox_id, approval,
+              legal_basis, window_start, window_end, window_days, once_per_recipient) ON sales.email_campaigns TO sales_app;
 GRANT UPDATE (created_by, name, template_id, target_filter, schedule_type, scheduled_at, schedule_cron, mailbox_id, approval,
               legal_basis, window_start, window_end, window_days, once_per_recipient) ON sales.email_campaigns TO sales_app;
 REVOKE INSERT, UPDATE ON sales.campaign_steps FROM sales_app;
@@ -435,3 +438,16 @@ INSERT INTO sales_internal.setting_defaults VALUES
     ('campaigns.give_up_hours', '48', 'A mail that a server puts off is tried for so long'),
     ('campaigns.imap_minutes', '5', 'How often mailboxes are read')
 ON CONFLICT (key) DO NOTHING;
+
+-- A service that sends by HTTP instead of SMTP.  Its webhook tells events with
+-- custom_args.recipient_id, which record_email_event() takes as the reference.
+INSERT INTO sales.providers (name, purpose, base_url, request, answer, retry_statuses, pending_statuses, billed_statuses, rank) VALUES
+('sendgrid', 'mail', 'https://api.sendgrid.com/v3',
+ '{"method": "POST", "url": "{{base_url}}/mail/send", "headers": {"Content-Type": "application/json"},
+   "auth": {"header": "Authorization", "prefix": "Bearer "},
+   "json": {"personalizations": [{"to": [{"email": "{{to}}"}], "custom_args": {"recipient_id": "{{recipient_id}}"}}],
+            "from": {"email": "{{from}}", "name": "{{from_name}}"}, "reply_to": {"email": "{{reply_to}}"}, "subject": "{{subject}}",
+            "content": [{"type": "text/plain", "value": "{{text}}"}, {"type": "text/html", "value": "{{html}}"}],
+            "headers": {"Message-ID": "<{{message_id}}>", "List-Unsubscribe": "{{list_unsubscribe}}",
+                        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}}}',
+ '{"error_message": "$.errors[0].message"}', '{429,500,502,503,504}', '{}', '{200,202}', 10);

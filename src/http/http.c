@@ -411,6 +411,9 @@ http_call_new(const char *request_text, const char *secret, const char **problem
 		curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
 		call->is_mail = json_is_object(json_object_get(request, "mail"));
 		call->is_imap = json_is_object(json_object_get(request, "imap"));
+		/* libcurl repeats a request when a kept connection turns out to be closed */
+		if (json_is_true(json_object_get(request, "once")))
+			curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
 		note(request, "provider", call->provider, sizeof(call->provider));
 		note(request, "api_key_id", call->api_key_id, sizeof(call->api_key_id));
 		if (json_is_string(json_object_get(request, "dns")))

@@ -38,6 +38,7 @@ typedef struct HttpCall
  *   url (required), method (GET), headers (object), body (text),
  *   timeout_ms (30000), max_bytes (1 MB),
  *   auth: {"header": name, "prefix": text} or {"query": name} or {"basic": true},
+ *   once: true has it made once at most, on a connection of its own,
  *   provider, api_key_id: handed back with the answer
  * Or sends a mail: url smtp:// or smtps://, and
  *   mail: {"from": address, "to": [addresses], "message": RFC 5322 text,
