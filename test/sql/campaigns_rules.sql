@@ -9,7 +9,7 @@ SET sales_assistant.clock = '2037-03-10 10:00:00+00';
 INSERT INTO sales.system_settings (company_id, category, key_name, value) VALUES (NULL, 'email', 'from', 'Ada@Alpha.test'), (NULL, 'email', 'smtp_url', 'smtp://mail.alpha.test'), (NULL, 'campaigns', 'domain_per_minute', '2');
 INSERT INTO sales.products (company_id, name) SELECT company_id, 'Cap' FROM sales.companies;
 INSERT INTO sales.templates (template_id, company_id, name, channel, language, subject_template, content_template)
-SELECT ('00000000-0000-7000-8000-0000000000' || left(lower(name), 1) || '1')::uuid, company_id, 'T', 'email', 'en', 'Hello', 'Dear {{first_name}}' FROM sales.companies;
+SELECT ('00000000-0000-7000-8000-0000000000' || left(lower(name), 1) || '9')::uuid, company_id, 'T', 'email', 'en', 'Hello', 'Dear {{first_name}}' FROM sales.companies;
 INSERT INTO sales.prospects (prospect_id, company_id, first_name, email)
 SELECT ('00000000-0000-7000-8000-00000000' || left(lower(name), 1) || '00' || g)::uuid, company_id, 'P' || g, 'p' || g || CASE WHEN g < 4 THEN '@x.test' ELSE '@y' || g || '.test' END FROM sales.companies, generate_series(1, 6) g;
 CREATE FUNCTION pg_temp.send(reply text DEFAULT '250 ok') RETURNS text LANGUAGE plpgsql AS $$
@@ -35,7 +35,7 @@ WHERE c.name = campaign AND company_id = helpers.company('alpha') ORDER BY 1, 2 
 
 -- scheduled: not before its time; the mailbox is made of the settings; a domain gets a mail each half minute
 :be_alpha
-INSERT INTO sales.email_campaigns (campaign_id, name, template_id, schedule_type, scheduled_at) VALUES ('00000000-0000-7000-8000-0000000000c1', 'Later', '00000000-0000-7000-8000-0000000000a1', 'scheduled', '2037-03-10 11:00+00');
+INSERT INTO sales.email_campaigns (campaign_id, name, template_id, schedule_type, scheduled_at) VALUES ('00000000-0000-7000-8000-0000000000c1', 'Later', '00000000-0000-7000-8000-0000000000a9', 'scheduled', '2037-03-10 11:00+00');
 SELECT sales.launch_campaign('00000000-0000-7000-8000-0000000000c1');
 SELECT email, smtp_url FROM sales.mailboxes;
 SELECT status, runs FROM sales.email_campaigns;
@@ -63,8 +63,8 @@ UPDATE sales.system_settings SET value = '0' WHERE key_name = 'domain_per_minute
 SET sales_assistant.clock = '2037-03-10 11:10:00+00';
 :be_alpha
 INSERT INTO sales.mailboxes (email, smtp_url) VALUES ('bob@alpha.test', 'smtp://mail.alpha.test');
-INSERT INTO sales.email_campaigns (campaign_id, name, template_id, target_filter) VALUES ('00000000-0000-7000-8000-0000000000c2', 'Sequence', '00000000-0000-7000-8000-0000000000a1', '{"first_name": {"<>": "P6"}}');
-INSERT INTO sales.campaign_steps (campaign_id, step_number, template_id, wait) SELECT '00000000-0000-7000-8000-0000000000c2', s, '00000000-0000-7000-8000-0000000000a1', '1 day' FROM generate_series(2, 3) s;
+INSERT INTO sales.email_campaigns (campaign_id, name, template_id, target_filter) VALUES ('00000000-0000-7000-8000-0000000000c2', 'Sequence', '00000000-0000-7000-8000-0000000000a9', '{"first_name": {"<>": "P6"}}');
+INSERT INTO sales.campaign_steps (campaign_id, step_number, template_id, wait) SELECT '00000000-0000-7000-8000-0000000000c2', s, '00000000-0000-7000-8000-0000000000a9', '1 day' FROM generate_series(2, 3) s;
 SELECT sales.launch_campaign('00000000-0000-7000-8000-0000000000c2');
 SELECT b.email, count(*) FROM sales.campaign_recipients r JOIN sales.mailboxes b USING (mailbox_id) WHERE campaign_id = '00000000-0000-7000-8000-0000000000c2' GROUP BY 1 ORDER BY 1;
 UPDATE sales.mailboxes SET is_active = false WHERE email = 'bob@alpha.test';
@@ -120,7 +120,7 @@ SELECT emails_sent, emails_delivered, emails_opened FROM sales.email_campaigns W
 SELECT sales_internal.note_event(company_id, recipient_id, 'bounced', '2037-03-12 14:00+00', '{"type": "soft"}') FROM sales.campaign_recipients r JOIN sales.prospects p USING (company_id, prospect_id) WHERE p.first_name = 'P4' AND r.status = 'sent';
 :be_alpha
 SELECT sales.is_suppressed('p4@y4.test') AS after_two;
-INSERT INTO sales.email_campaigns (campaign_id, name, template_id, target_filter) VALUES ('00000000-0000-7000-8000-0000000000c3', 'Third', '00000000-0000-7000-8000-0000000000a1', '{"first_name": ["P4", "P5", "P6"]}');
+INSERT INTO sales.email_campaigns (campaign_id, name, template_id, target_filter) VALUES ('00000000-0000-7000-8000-0000000000c3', 'Third', '00000000-0000-7000-8000-0000000000a9', '{"first_name": ["P4", "P5", "P6"]}');
 SELECT sales.launch_campaign('00000000-0000-7000-8000-0000000000c3');
 INSERT INTO sales.suppressions (address, reason) VALUES ('@Y6.test', 'manual');
 SELECT sales.is_suppressed('anybody@y6.test'), sales.is_suppressed('anybody@y5.test');
