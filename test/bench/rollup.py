@@ -13,7 +13,7 @@ p.add_argument('--tenants', type=int, default=100)
 p.add_argument('--rows', type=int, default=3000000)
 p.add_argument('--rounds', type=int, default=5)
 p.add_argument('--keep', action='store_true', help='the data are there already')
-p.add_argument('--only', choices=['recompute', 'writers'])
+p.add_argument('--only', choices=['recompute', 'writers', 'idle'])
 p.add_argument('database')
 a = p.parse_args()
 
@@ -70,7 +70,7 @@ if not a.keep:
 
 def recompute():
     """1,000 rows changed, of all tenants, within the last week and over all three years."""
-    times = {'recent': [], 'spread': [], 'full': []}
+    times = {'recent': [], 'spread': [], 'mixed': [], 'full': []}
     for n in range(a.rounds):
         for kind, since in (('recent', "'2025-12-24'::timestamptz + random() * interval '6 days'"),
                             ('spread', "'2023-01-05'::timestamptz + random() * interval '1085 days'")):
@@ -81,9 +81,26 @@ def recompute():
                 WHERE i.company_id = w.company_id AND i.interaction_date >= w.since AND i.interaction_date < w.since + interval '3 days'
                   AND i.ctid::text || i.tableoid::text = w.k""")
             times[kind].append(s.time("SELECT sales_internal.refresh_all_metrics()"))
+        # 1,000 changes of all kinds: contacts added and removed, meetings, stages, prospects.
+        s.run(f"""WITH who AS (SELECT DISTINCT ON (company_id, g) p.company_id, p.prospect_id, g, '2025-12-24'::timestamptz + random() * interval '6 days' AS at
+                      FROM (SELECT company_id, prospect_id FROM sales.prospects TABLESAMPLE SYSTEM (20)) AS p, generate_series(1, {max(1, 200 // a.tenants)}) AS g
+                      ORDER BY company_id, g, random()),
+                  sent AS (INSERT INTO sales.interactions (company_id, prospect_id, channel, type, interaction_date)
+                           SELECT company_id, prospect_id, 'email', 'sent', at FROM who),
+                  meetings AS (INSERT INTO sales.tasks (company_id, prospect_id, type, title, created_at) SELECT company_id, prospect_id, 'meeting', 'm', at FROM who),
+                  entered AS (INSERT INTO sales.conversion_funnel (company_id, prospect_id, stage, stage_entered_at, deal_value)
+                              SELECT company_id, prospect_id, 'client', at, 100 FROM who),
+                  added AS (INSERT INTO sales.prospects (company_id, first_name, created_at) SELECT company_id, 'new', at FROM who)
+                  SELECT count(*) FROM who""")
+        s.run(f"""DELETE FROM sales.interactions i USING
+                  (SELECT c.company_id, x.interaction_id, x.interaction_date FROM sales.companies c CROSS JOIN LATERAL
+                      (SELECT * FROM sales.interactions x WHERE x.company_id = c.company_id AND x.interaction_date >= '2025-12-24'::timestamptz + random() * interval '5 days'
+                       ORDER BY x.interaction_date LIMIT {max(1, 200 // a.tenants)}) AS x) AS gone
+                  WHERE i.company_id = gone.company_id AND i.interaction_id = gone.interaction_id AND i.interaction_date = gone.interaction_date""")
+        times['mixed'].append(s.time("SELECT sales_internal.refresh_all_metrics()"))
         times['full'].append(s.time("SELECT sales_internal.refresh_companies(array_agg(company_id), '-infinity', 'infinity') FROM sales.companies"))
     full = statistics.median(times['full'])
-    for kind in ('recent', 'spread'):
+    for kind in ('recent', 'spread', 'mixed'):
         one = statistics.median(times[kind])
         print(f"roll-up after 1,000 changes ({kind}): {one*1000:.0f} ms; full recomputation {full*1000:.0f} ms; 1/{full/one:.0f}", flush=True)
 
@@ -107,7 +124,16 @@ def writers():
         w, o = statistics.median(times[True]), statistics.median(times[False])
         print(f"{name}: with roll-up {w*1000:.0f} ms, without {o*1000:.0f} ms; {w/o:.2f}x", flush=True)
 
-if a.only != 'writers':
+def idle():
+    """What the worker's periodic tasks cost where nothing happened."""
+    for name in ('refresh_all_metrics', 'publish_benchmarks', 'make_due_reports', 'measure_suggestions'):
+        s.run(f"SELECT sales_internal.{name}()")
+        t = statistics.median(s.time(f"SELECT sales_internal.{name}()") for _ in range(a.rounds))
+        print(f"{name}() with {a.tenants} companies and nothing to do: {t*1000:.1f} ms", flush=True)
+
+if a.only == 'idle':
+    idle()
+if a.only not in ('writers', 'idle'):
     recompute()
-if a.only != 'recompute':
+if a.only not in ('recompute', 'idle'):
     writers()

@@ -119,6 +119,7 @@ END
 $$;
 \set ECHO all
 DELETE FROM sales_internal.sector_benchmarks;
+DELETE FROM sales_internal.sector_members;
 SET sales_assistant.clock = '2026-07-20 12:00:00+00';
 -- Four companies with a sector, one without: not enough.
 UPDATE sales.prospects SET industry_id = NULL WHERE company_id = helpers.company('alpha');
@@ -136,6 +137,54 @@ SELECT sales_internal.refresh_all_metrics() > 0 AS some;
 SELECT sales_internal.publish_benchmarks();
 :be_alpha
 SELECT quarter_start, companies, sector_response_rate FROM sales_bi.sector_benchmark;
+:be_super
+-- An open quarter: five companies in July, then a sixth of whom one figure could tell, then one of the five ends.
+\set ECHO none
+CREATE FUNCTION pg_temp.peer(peer text, hits integer, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    c uuid := (SELECT company_id FROM sales.companies WHERE domain = peer || '.test');
+    p uuid;
+BEGIN
+    IF c IS NULL THEN
+        c := sales.create_company(peer, peer || '.test', 'starter', 'en', 'UTC', NULL, NULL);
+        INSERT INTO sales.prospects (company_id, industry_id) VALUES (c, '5a1e5000-0000-7000-9000-000000000012');
+    END IF;
+    SELECT prospect_id INTO p FROM sales.prospects WHERE company_id = c LIMIT 1;
+    INSERT INTO sales.interactions (company_id, prospect_id, channel, type, response_received, interaction_date)
+    SELECT c, p, 'email', 'sent', x <= hits, at FROM generate_series(1, 100) AS x;
+    PERFORM sales_internal.refresh_companies(ARRAY[c]);
+END
+$$;
+SELECT pg_temp.peer(peer, 20, '2026-07-14 10:00+00') FROM unnest('{alpha,peer1,peer2,peer3,peer4}'::text[]) AS peer \g /dev/null
+\set ECHO all
+SELECT sales_internal.publish_benchmarks();
+SELECT companies, response_rate FROM sales_internal.sector_benchmarks WHERE quarter_start = '2026-07-01' ORDER BY edition, companies;
+SELECT pg_temp.peer('peer6', 100, '2026-07-14 10:00+00');
+SELECT sales_internal.publish_benchmarks();
+-- Nobody takes the place of one that ended, nor of one that left its contacts, not in the next week either.
+SELECT sales.delete_company(company_id) FROM sales.companies WHERE domain = 'peer1.test';
+SET sales_assistant.clock = '2026-07-28 12:00:00+00';
+SELECT sales_internal.publish_benchmarks();
+SELECT count(*) AS members, count(c.company_id) AS there FROM sales_internal.sector_members m LEFT JOIN sales.companies c ON c.company_id = m.member
+WHERE m.quarter_start = '2026-07-01';
+SELECT pg_temp.peer(peer, 100, '2026-07-14 10:00+00') FROM unnest('{peer7,peer8,peer9,peera}'::text[]) AS peer;
+SELECT sales_internal.publish_benchmarks();
+SELECT count(*) AS members FROM sales_internal.sector_members WHERE quarter_start = '2026-07-01';
+SELECT companies, response_rate FROM sales_internal.sector_benchmarks WHERE quarter_start = '2026-07-01' ORDER BY edition, companies;
+:be_alpha
+SELECT quarter_start, companies, sector_response_rate FROM sales_bi.sector_benchmark ORDER BY 1;
+-- A company's own choice of the first day of its weeks.
+SELECT DISTINCT week_start, to_char(week_start, 'Dy') AS day FROM sales_bi.channel_performance ORDER BY 1;
+INSERT INTO sales.system_settings (category, key_name, value) VALUES ('bi', 'week_start', 'sunday');
+SELECT DISTINCT to_char(week_start, 'Dy') AS day FROM (
+    SELECT week_start FROM sales_bi.channel_performance UNION ALL SELECT week_start FROM sales_bi.daily_activity
+    UNION ALL SELECT week_start FROM sales_bi.funnel_flow UNION ALL SELECT week_start FROM sales_bi.template_performance
+    UNION ALL SELECT week_start FROM sales_bi.user_performance UNION ALL SELECT week_start FROM sales_bi.source_performance
+    UNION ALL SELECT week_start FROM sales_bi.ai_cost UNION ALL SELECT week_start FROM sales_bi.enrichment_quality) AS all_of_them;
+SELECT bool_and(date - week_start BETWEEN 0 AND 6) AS within FROM sales_bi.daily_activity;
+UPDATE sales.system_settings SET value = 'someday' WHERE category = 'bi';
+SELECT DISTINCT to_char(week_start, 'Dy') AS day FROM sales_bi.daily_activity;
+DELETE FROM sales.system_settings WHERE category = 'bi';
 :be_super
 -- A sum of deals: exact for two coins, mean kept.
 SELECT sales_internal.deal_quantiles('{100,100}', '{0.5,0.5}', '{0.2,0.5,0.9}');
