@@ -42,7 +42,7 @@ BEGIN
             first_day := NULL;
         END;
     END IF;
-    IF first_day IS NULL OR last_day < first_day OR last_day > first_day + 3660 THEN
+    IF first_day IS NULL OR first_day < '0001-01-01' OR last_day < first_day OR last_day > first_day + 3660 THEN
         RAISE EXCEPTION '"%" is no period of type %', period, type
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Weekly: 2026-W05; monthly: 2026-01; quarterly: 2026-Q1; on_demand: any of these or 2026-01-01/2026-01-31.';
@@ -724,7 +724,7 @@ DO $$
 BEGIN
     IF to_regclass('sales_internal.periodic_tasks') IS NOT NULL THEN
         INSERT INTO sales_internal.periodic_tasks (name, every, run_function)
-        VALUES ('reports', '1 hour', 'sales_internal.make_due_reports'),
+        VALUES ('reports', '5 minutes', 'sales_internal.make_due_reports'),
                ('suggestions', '6 hours', 'sales_internal.measure_suggestions')
         ON CONFLICT (name) DO NOTHING;
     END IF;

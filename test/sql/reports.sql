@@ -13,6 +13,7 @@ FROM (VALUES ('weekly', NULL), ('monthly', NULL), ('quarterly', ''), ('on_demand
 ORDER BY 1, 2;
 SELECT * FROM sales_internal.report_period('weekly', '2025-W53', '2026-05-20');
 SELECT * FROM sales_internal.report_period('weekly', '2026-01', '2026-05-20');
+SELECT * FROM sales_internal.report_period('monthly', '0000-05', '2026-05-20');
 SELECT * FROM sales_internal.report_period('on_demand', '2026-02-30/2026-03-01', '2026-05-20');
 SELECT * FROM sales_internal.report_period('on_demand', '2026-03-02/2026-03-01', '2026-05-20');
 :be_alpha
