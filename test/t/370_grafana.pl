@@ -30,6 +30,8 @@ BEGIN
             p := sales.uuidv7();
             INSERT INTO sales.prospects (prospect_id, company_id, first_name, ai_score, estimated_budget_amount, created_at)
             VALUES (p, c, 'Hidden', n * 4, 100, now() - interval '30 days');
+            INSERT INTO sales.score_history (company_id, prospect_id, scored_at, score, model_version)
+            VALUES (c, p, now() - interval '25 days', n * 4, 1);
             INSERT INTO sales.interactions (company_id, prospect_id, user_id, channel, type, response_received, interaction_date)
             SELECT c, p, user_id, 'email', 'sent', n % 2 = 0, now() - interval '20 days' FROM sales.users WHERE company_id = c;
             INSERT INTO sales.conversion_funnel (company_id, prospect_id, stage, stage_entered_at, deal_value) VALUES
