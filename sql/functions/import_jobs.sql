@@ -111,9 +111,11 @@ BEGIN
             key_id := coalesce((SELECT k.api_key_id FROM sales.api_keys k
                                 WHERE k.company_id = NEW.company_id AND k.api_key_id::text = config ->> 'api_key_id'
                                   AND k.service_name = 'import'), sales.uuidv7());
-            INSERT INTO sales.api_keys (api_key_id, company_id, service_name, key_value)
-            VALUES (key_id, NEW.company_id, 'import', config ->> secrets[1])
-            ON CONFLICT (api_key_id) DO UPDATE SET key_value = excluded.key_value;
+            UPDATE sales.api_keys k SET key_value = config ->> secrets[1] WHERE k.company_id = NEW.company_id AND k.api_key_id = key_id;
+            IF NOT FOUND THEN
+                INSERT INTO sales.api_keys (api_key_id, company_id, service_name, key_value)
+                VALUES (key_id, NEW.company_id, 'import', config ->> secrets[1]);
+            END IF;
             NEW.source_config := config - secrets[1] || jsonb_build_object('api_key_id', key_id);
         ELSIF config ->> 'api_key_id' IS NOT NULL AND NOT EXISTS (
             SELECT FROM sales.api_keys k WHERE k.company_id = NEW.company_id AND k.api_key_id::text = config ->> 'api_key_id') THEN
