@@ -57,7 +57,7 @@ $(UPGRADES): $(EXTENSION)--%.sql: sql/upgrades/%.sql sql/01_upgrade_header.sql $
 
 # --- the two commands ---
 
-.PHONY: test test-pg17 demo demo-stop bench
+.PHONY: test test-pg17 check-static check-valgrind coverage deb demo demo-stop bench
 
 test:
 	@scripts/test.sh
@@ -65,6 +65,16 @@ test:
 # The same suite on PostgreSQL 17, in a Debian 13 made by debootstrap under .work/.
 test-pg17:
 	@scripts/pg17.sh
+
+# Each says at its top what it does and needs.
+check-static:
+	@scripts/static.sh
+check-valgrind:
+	@scripts/valgrind.sh
+coverage:
+	@scripts/coverage.sh
+deb:
+	@scripts/deb.sh
 
 # CSV=path imports the user's own file instead of the one shipped.
 demo:

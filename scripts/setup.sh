@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs every Debian package that building, testing and the demo need.
 # Called by the Makefile; does nothing when all are there.  Needs root or sudo.
-#   usage: setup.sh [build|test]    build: enough for make demo; test: all
+#   usage: setup.sh [build|test|check]    build: enough for make demo; test: make test; check: all
 set -eu
 
 major=${PG_MAJOR:-15}
@@ -10,10 +10,14 @@ build="build-essential pkg-config postgresql-$major postgresql-server-dev-$major
     libgmime-3.0-dev libidn2-dev libc-ares-dev libcrypt-dev libkrb5-dev"
 test='openssl libipc-run-perl python3 chromium pgbouncer postfix dovecot-imapd dovecot-lmtpd fakeroot'
 
+# for make check-static, coverage, valgrind, deb and test-pg17
+check='cppcheck clang clang-tools valgrind gcovr debhelper devscripts lintian postgresql-server-dev-all debootstrap'
+
 case ${1:-test} in
     build) wanted=$build ;;
     test) wanted="$build $test" ;;
-    *) echo "usage: $0 [build|test]" >&2; exit 2 ;;
+    check) wanted="$build $test $check" ;;
+    *) echo "usage: $0 [build|test|check]" >&2; exit 2 ;;
 esac
 
 missing=

@@ -6,6 +6,8 @@
 #   KEEP=1       keeps the scratch folder and says where it is
 #   TESTS=...    only these kinds: regress isolation tap lint
 #   REGRESS=... ISOLATION=... TAP=...   only these tests of a kind (TAP: names in test/t)
+#   FLAGS=... LINK=...   more flags for the compiler and for linking the library
+#   AFTER=...    a command that is run in the scratch folder's src at the end (scripts/coverage.sh)
 set -euo pipefail
 
 # make takes a variable that is set and empty for an empty list
@@ -56,7 +58,7 @@ fi
 [ "$(id -u)" != 0 ] || chown -R "$user" "$scratch"
 chmod 755 "$scratch"
 cd "$scratch/src"
-build() { as_user make -s -j"$(nproc)" PG_CONFIG="$pg_config" EXTRA_CFLAGS=-DUSE_ASSERT_CHECKING "$@"; }
+build() { as_user make -s -j"$(nproc)" PG_CONFIG="$pg_config" EXTRA_CFLAGS="-DUSE_ASSERT_CHECKING ${FLAGS:-}" ${LINK:+"LDFLAGS_SL=$LINK"} "$@"; }
 echo "== build"
 build all
 build install
@@ -73,7 +75,13 @@ max_worker_processes = 16
 max_prepared_transactions = 4
 log_line_prefix = '%m [%p] %b %q%u@%d '
 CONF
-as_user "$bin/pg_ctl" -D "$scratch/data" -l "$scratch/server.log" -w start >/dev/null
+if [ -n "${VALGRIND:-}" ]; then
+    install -d -o "$user" "$scratch/valgrind"
+    mv "$bin/postgres" "$bin/postgres.bin"
+    printf '#!/bin/sh\nexec %s "%s" "$@"\n' "${VALGRIND/--log-file=/--log-file=$scratch/valgrind/}" "$bin/postgres.bin" >"$bin/postgres"
+    chmod 755 "$bin/postgres"
+fi
+as_user "$bin/pg_ctl" -D "$scratch/data" -l "$scratch/server.log" -t 300 -w start >/dev/null
 
 passed=0 failed=0 skipped=0
 kinds=${TESTS:-lint regress isolation tap}
@@ -153,6 +161,7 @@ if wants tap; then
     fi
 fi
 
+[ -z "${AFTER:-}" ] || ( cd "$scratch/src" && bash -c "$AFTER" )
 if [ "$skipped" != 0 ]; then
     echo "$passed passed, $failed failed, $skipped skipped"
 else

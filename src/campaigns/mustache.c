@@ -53,6 +53,7 @@ typedef struct Tag
 } Tag;
 
 static void render_part(Mustache *m, const char *from, const char *until);
+static void template_error(Mustache *m, const char *at, const char *message) pg_attribute_noreturn();
 
 static void
 template_error(Mustache *m, const char *at, const char *message)

@@ -271,6 +271,7 @@ sales_csv_map(PG_FUNCTION_ARGS)
 		FieldSource *s = &reader->sources[i];
 		int			field = fields_find(TextDatumGetCString(parts[1][i]));
 		char	   *steps = nulls[3][i] ? NULL : TextDatumGetCString(parts[3][i]);
+		char	   *rest = NULL;
 
 		s->column = DatumGetInt32(parts[0][i]) - 1;
 		if (field < 0 || s->column >= reader->columns)
@@ -280,7 +281,7 @@ sales_csv_map(PG_FUNCTION_ARGS)
 		if (steps == NULL)
 			continue;
 		s->steps = palloc(sizeof(char *) * (strlen(steps) + 1));
-		for (char *step = strtok(steps, "\n"); step != NULL; step = strtok(NULL, "\n"))
+		for (char *step = strtok_r(steps, "\n", &rest); step != NULL; step = strtok_r(NULL, "\n", &rest))
 		{
 			fields_check_step(step);
 			s->steps[s->nsteps++] = step;

@@ -109,7 +109,7 @@ earliest_of_day(const CronSchedule *s, pg_tz *tz, int julian, TimestampTz after,
 		{
 			pg_time_t	local = (julian - UNIX_EPOCH_DAYS) * SECS_PER_DAY +
 				hour * SECS_PER_HOUR + minute * SECS_PER_MINUTE;
-			pg_time_t	instants[2];
+			pg_time_t	instants[2] = {0};
 			int			n;
 
 			if (!(s->minutes & (UINT64CONST(1) << minute)))

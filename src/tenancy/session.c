@@ -168,7 +168,8 @@ sales_set_password(PG_FUNCTION_ARGS)
 	if (context != NULL || !superuser_arg(GetSessionUserId()))
 	{
 		company = context_company_or_fail();
-		if (!context->has_user || memcmp(&context->user_id, user, UUID_LEN) != 0)
+		if (context == NULL || !context->has_user ||
+			memcmp(&context->user_id, user, UUID_LEN) != 0)
 			context_require("users", PERMISSION_MANAGE);
 	}
 
