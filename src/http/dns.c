@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+/* the calls that c-ares 1.28 calls deprecated are the only ones that older ones have */
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 #include <arpa/nameser.h>
 #include <idn2.h>
