@@ -150,6 +150,9 @@ DECLARE
     days numeric := sales_internal.setting_number(company, 'enrichment.keep_days_' || kind,
                         sales_internal.setting_number(company, 'enrichment.keep_days', 90));
 BEGIN
+    IF answer ->> 'status' = 'unknown' THEN
+        days := least(days, 1); -- what could not be told today may be told tomorrow
+    END IF;
     UPDATE sales.enrichments e
     SET source_api = store_enrichment.provider, enriched_value = answer::text, confidence_score = round(least(greatest(confidence, 0), 1), 2),
         original_value = (SELECT coalesce(jsonb_object_agg(key, to_jsonb(p) -> key), '{}') FROM jsonb_object_keys(answer) key

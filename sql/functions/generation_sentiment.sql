@@ -7,7 +7,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     WITH words AS MATERIALIZED (
         -- the answer alone, not what it quotes; 400 words tell enough
-        SELECT row_number() OVER (ORDER BY n) AS n, word
+        SELECT row_number() OVER (ORDER BY n) AS n, word, regexp_replace(word, '^[a-z]''', '') AS stem
         FROM regexp_split_to_table(regexp_replace(sales_internal.fold(left(answer, 20000)), '(^|\n)\s*(>|-----).*', '', 'g'),
                                    '[^[:alnum:]'']+') WITH ORDINALITY w (word, n)
         WHERE word ~ '[[:alnum:]]' ORDER BY 1 LIMIT 400
@@ -15,7 +15,10 @@ AS $$
         SELECT coalesce(' ' || string_agg(word, ' ' ORDER BY n) || ' ', ' ') AS text FROM words
     ), known AS MATERIALIZED (
         SELECT w.n, l.language, l.kind, l.weight
-        FROM words w JOIN sales_internal.lexicon l ON l.word = w.word OR l.word = regexp_replace(w.word, '^[a-z]''', '')
+        FROM words w JOIN sales_internal.lexicon l ON l.word = w.word
+        UNION ALL
+        SELECT w.n, l.language, l.kind, l.weight
+        FROM words w JOIN sales_internal.lexicon l ON l.word = w.stem WHERE w.stem <> w.word
     ), phrases AS MATERIALIZED (
         SELECT l.language, l.word, l.weight
         FROM sales_internal.lexicon l CROSS JOIN line

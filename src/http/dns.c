@@ -5,7 +5,9 @@
  * Nothing here blocks: c-ares' sockets go into an epoll set of our own, whose
  * descriptor the worker's event loop waits for together with everything else.
  * A question asks for MX records, then for addresses where there is none.
- * c-ares bounds each step by its own timeouts, some seconds for each server.
+ * c-ares bounds each step by its own timeouts, some seconds for each server; after
+ * a step in which nobody answered, half a second for a while, so that a server
+ * without network does not wait long for each address.
  *
  * The channel is made for the first question and closed after the last, so that
  * a change of /etc/resolv.conf or of the setting is noticed.  Callbacks of
@@ -20,13 +22,16 @@
 #include <idn2.h>
 #include <netdb.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "http/dns.h"
 #include "utils/guc.h"
 
-#define TIMEOUT_MS 2000
+#define TIMEOUT_MS 1500			/* of the first try; the second has twice that */
 #define TRIES 2
+#define SHORT_TIMEOUT_MS 500	/* while nobody answers, and one try */
+#define SILENCE_SECONDS 30
 #define MAX_DOMAIN 253
 
 struct DnsQuery
@@ -46,6 +51,7 @@ static bool channel_open = false;
 static int	queries_open = 0;
 static int	epoll_fd = -1;
 static DnsQuery *done_first = NULL;
+static time_t silent_until = 0;
 
 static void ask(DnsQuery *query, int type);
 
@@ -86,14 +92,15 @@ static bool
 open_channel(void)
 {
 	struct ares_options options = {0};
+	bool		silent = time(NULL) < silent_until;
 
 	if (channel_open)
 		return true;
 	if (dns_descriptor() < 0)
 		return false;
 	options.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES;
-	options.timeout = TIMEOUT_MS;
-	options.tries = TRIES;
+	options.timeout = silent ? SHORT_TIMEOUT_MS : TIMEOUT_MS;
+	options.tries = silent ? 1 : TRIES;
 	options.sock_state_cb = socket_changed;
 	if (ares_init_options(&channel, &options, ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS |
 						  ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS)
@@ -153,6 +160,10 @@ answered(void *arg, int status, int timeouts, unsigned char *answer, int length)
 
 	query->running = false;
 	queries_open--;
+	if (status == ARES_ETIMEOUT || status == ARES_ECONNREFUSED)
+		silent_until = time(NULL) + SILENCE_SECONDS;
+	else if (status != ARES_EDESTRUCTION)
+		silent_until = 0;
 	if (query->abandoned)
 	{
 		dns_query_free(query);

@@ -62,6 +62,12 @@ class Handler(BaseHTTPRequestHandler):
             content = {"sentiment": "negative"}
         elif "sales analyst" in task:
             content = {"insights": ["Le volume <b>monte</b>.", "Les réponses suivent."], "recommendations": ["Relancer mardi."]}
+        elif '"competitors"' in task:
+            content = {"competitors": [{"name": "Rival SA", "website": "rival.example", "note": "Sells the same"},
+                                       {"name": " ", "website": "javascript:alert(1)", "note": ""}], "confidence": 0.95}
+        elif '"suggestions"' in task:
+            content = {"suggestions": [{"type": "channel_mix", "change": "Write by LinkedIn first", "expected": "More answers", "confidence": 2, "reasoning": "37 % against 9 %"},
+                                       {"type": "no_such_type", "change": "x", "expected": "", "confidence": 0, "reasoning": ""}]}
         elif "next action" in task:
             content = {"next_action": "Call on Tuesday"}
         else:

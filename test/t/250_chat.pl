@@ -96,6 +96,28 @@ for my $words (
 }
 is(sql('SELECT count(*) FROM sales.messages WHERE is_approved'), '0', 'whatever was written, nothing of it is approved');
 
+# --- what else a chat service is asked ---
+ends(ask('suggest_next_action', '{}'), 'done', 'a next action');
+sql("UPDATE sales.prospects SET company_name = 'Client SA', industry_id = '5a1e5000-0000-7000-9000-000000000006'");
+$job = ask('refresh_intel', '{"kind": "competitors"}');
+ends($job, 'done', 'competitors that the service knows');
+is(sql(q{SELECT competitive_intel - 'updated_at' FROM sales.prospects JOIN who USING (prospect_id) WHERE name = 'alpha'}),
+	'{"source": "mistral", "confidence": 0.70, "competitors": [{"name": "Rival SA", "note": "Sells the same", "website": "https://rival.example"}]}',
+	'are kept, what is none is not, and its certainty is bounded') or diag(sql('SELECT competitive_intel FROM sales.prospects'));
+unlike((requests($openai_log))[-1]{body}{messages}[1]{content}, qr/Ada|ada@|{{system/, 'nothing of the person was told');
+ends(ask('generate_message', $email), 'done', 'the next message');
+like((requests($openai_log))[-1]{body}{messages}[1]{content}, qr/"competitors": \["Rival SA"\]/, 'is written knowing them');
+is(sql("SELECT count(*) FROM sales.prospects JOIN who USING (prospect_id) WHERE name = 'beta' AND competitive_intel IS NOT NULL"), '0', 'another company has nothing of it');
+$job = ask('suggest_improvements', '{}');
+ends($job, 'done', 'suggestions, with nothing to judge');
+is(job_row($job, "result ->> 'provider'"), 'local', 'ask nobody');
+sql(q{INSERT INTO sales.interactions (company_id, prospect_id, channel, type, interaction_date) SELECT company_id, prospect_id, 'email', 'sent', now() - interval '1 day' FROM who WHERE name = 'alpha'});
+ends(ask('suggest_improvements', '{}'), 'done', 'with figures');
+is(sql("SELECT suggestion_type, suggested_change, confidence_score, current_performance ->> 'source' FROM sales.improvement_suggestions"),
+	'channel_mix|Write by LinkedIn first|1.00|mistral', 'are the service\'s, of a type that there is, within bounds');
+unlike((requests($openai_log))[-1]{body}{messages}[1]{content}, qr/Ada|client/, 'from figures alone');
+sql('DELETE FROM sales.interactions');
+
 # --- an answer that is changed while it is judged is judged anew ---
 with_key('anthropic', 'sk-ant-test-good');
 sql(q{INSERT INTO sales.interactions (company_id, prospect_id, channel, type, response_received, response_content)
