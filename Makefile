@@ -57,7 +57,7 @@ $(UPGRADES): $(EXTENSION)--%.sql: sql/upgrades/%.sql sql/01_upgrade_header.sql $
 
 # --- the two commands ---
 
-.PHONY: test test-pg17 check-static check-valgrind coverage deb demo demo-stop bench
+.PHONY: test test-pg17 check-static check-valgrind reference coverage deb demo demo-stop bench
 
 test:
 	@scripts/test.sh
@@ -71,6 +71,8 @@ check-static:
 	@scripts/static.sh
 check-valgrind:
 	@scripts/valgrind.sh
+reference:
+	@scripts/reference.sh
 coverage:
 	@scripts/coverage.sh
 deb:
