@@ -36,7 +36,7 @@ DECLARE
 BEGIN
     SELECT greatest(10, (SELECT setting::integer FROM pg_settings WHERE name = 'deadlock_timeout') / (count(DISTINCT confrelid) + 2)) INTO patience
     FROM pg_constraint WHERE conrelid = format('sales.%I', parent)::regclass AND contype = 'f';
-    FOR attempt IN 1 .. 8 LOOP
+    FOR attempt IN 1 .. 24 LOOP
         BEGIN
             PERFORM set_config('lock_timeout', least(patience, 200)::text, true);
             FOR lockable IN
