@@ -177,7 +177,7 @@ DECLARE
 BEGIN
     SELECT k.service_name INTO service_name FROM sales.api_keys k WHERE k.company_id = company AND k.api_key_id = key_id;
     SELECT p.request -> 'limits' INTO limits FROM sales.providers p
-    WHERE coalesce(to_jsonb(p) ->> 'service', p.name) = service_name AND p.request ? 'limits' ORDER BY p.rank LIMIT 1;
+    WHERE coalesce(p.service, p.name) = sales_internal.service_of(service_name) AND p.request ? 'limits' ORDER BY p.rank LIMIT 1;
     PERFORM sales_internal.pace_call(service_name, key_id, limits);
     UPDATE sales.api_keys
     SET usage_current_month = CASE WHEN usage_month = month THEN usage_current_month ELSE 0 END + 1, usage_month = month

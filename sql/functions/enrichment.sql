@@ -253,6 +253,7 @@ BEGIN
         END IF;
         SELECT * INTO judged FROM sales_internal.local_email(prospect.email);
         IF judged.verdict IS NULL THEN
+            UPDATE sales_internal.jobs j SET args = j.args || jsonb_build_object('address', prospect.email) WHERE j.job_id = job;
             RETURN jsonb_build_object('dns', lower(substring(prospect.email FROM '@([^@]*)$')), 'provider', 'local', 'timeout_ms', 10000);
         END IF;
         RETURN sales_internal.store_enrichment(job, company, args, 'local', judged.verdict, judged.confidence, coalesce((args ->> 'spent')::numeric, 0));
@@ -447,7 +448,10 @@ BEGIN
     IF response ->> 'provider' = 'local' THEN
         IF response ? 'dns' THEN
             SELECT v.* INTO judged FROM sales.prospects p CROSS JOIN LATERAL sales_internal.local_email(p.email, response ->> 'dns') v
-            WHERE p.company_id = company AND p.prospect_id = (args ->> 'prospect_id')::uuid;
+            WHERE p.company_id = company AND p.prospect_id = (args ->> 'prospect_id')::uuid AND p.email = args ->> 'address';
+            IF NOT FOUND THEN
+                RETURN jsonb_build_object('outcome', 'retry', 'after', 0, 'error', 'the address was changed while it was judged');
+            END IF;
             RETURN sales_internal.store_enrichment(job, company, args, 'local', judged.verdict, judged.confidence,
                                                    coalesce((args ->> 'spent')::numeric, 0));
         END IF;

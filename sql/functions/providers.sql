@@ -42,6 +42,14 @@ $$;
 COMMENT ON FUNCTION sales_internal.url_encode(text) IS 'Percent-encodes a value for a URL';
 REVOKE ALL ON FUNCTION sales_internal.url_encode(text) FROM PUBLIC;
 
+-- People write OpenAI, Hunter.io or clearbit.
+CREATE OR REPLACE FUNCTION sales_internal.service_of(service_name text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT regexp_replace(replace(lower(btrim(service_name)), ' ', '_'), '\.(io|com|ai|org|net|eu)$', '') $$;
+COMMENT ON FUNCTION sales_internal.service_of(text) IS 'The service that the service_name of a key means, as providers name it';
+REVOKE ALL ON FUNCTION sales_internal.service_of(text) FROM PUBLIC;
+
 -- The company's best provider for a purpose that has not been asked yet: one
 -- for which it has an active key with budget left, or that needs none.  Null:
 -- use `local`.  `most` bounds the cost of one request, null does not.
@@ -53,7 +61,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT p, k.api_key_id
     FROM sales.providers p
-    LEFT JOIN sales.api_keys k ON k.company_id = company AND k.service_name = coalesce(p.service, p.name)
+    LEFT JOIN sales.api_keys k ON k.company_id = company AND sales_internal.service_of(k.service_name) = coalesce(p.service, p.name)
         AND k.is_active AND (k.expires_at IS NULL OR k.expires_at > sales_internal.now())
         AND (k.usage_limit_monthly IS NULL OR k.usage_current_month < k.usage_limit_monthly
              OR (k.usage_month IS DISTINCT FROM sales_internal.current_month(company) AND k.usage_limit_monthly > 0))

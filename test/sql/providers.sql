@@ -53,8 +53,8 @@ SELECT sales_internal.chat_request(NULL, helpers.company('alpha'), p, NULL, 'Tas
 FROM sales.providers p WHERE p.name = 'ollama';
 -- choosing: rank, keys with budget, purposes; another company's keys do not count
 :be_alpha
-INSERT INTO sales.api_keys (service_name, key_value, usage_limit_monthly, cost_per_request) VALUES ('hunter', 'hunter-key-1', 5, 0.05), ('clearbit', 'clearbit-key', 0, 0.30), ('apollo', 'apollo-key-1', NULL, 0.10), ('openai', 'openai-key-1', NULL, 0);
-UPDATE sales.api_keys SET expires_at = now() - interval '1 day' WHERE service_name = 'openai';
+INSERT INTO sales.api_keys (service_name, key_value, usage_limit_monthly, cost_per_request) VALUES ('Hunter.io', 'hunter-key-1', 5, 0.05), ('clearbit', 'clearbit-key', 0, 0.30), ('apollo', 'apollo-key-1', NULL, 0.10), ('OpenAI', 'openai-key-1', NULL, 0);
+UPDATE sales.api_keys SET expires_at = now() - interval '1 day' WHERE service_name = 'OpenAI';
 :be_super
 SELECT purpose, (c.provider).name, c.api_key_id IS NOT NULL AS with_key
 FROM unnest('{chat,email_validation,company_info,linkedin,twitter,tenders,competitors}'::text[]) purpose LEFT JOIN LATERAL sales_internal.choose_provider(helpers.company('alpha'), purpose) c ON true;

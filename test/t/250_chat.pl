@@ -104,7 +104,7 @@ ends($job, 'done', 'competitors that the service knows');
 is(sql(q{SELECT competitive_intel - 'updated_at' FROM sales.prospects JOIN who USING (prospect_id) WHERE name = 'alpha'}),
 	'{"source": "mistral", "confidence": 0.70, "competitors": [{"name": "Rival SA", "note": "Sells the same", "website": "https://rival.example"}]}',
 	'are kept, what is none is not, and its certainty is bounded') or diag(sql('SELECT competitive_intel FROM sales.prospects'));
-unlike((requests($openai_log))[-1]{body}{messages}[1]{content}, qr/Ada|ada@|{{system/, 'nothing of the person was told');
+unlike((requests($openai_log))[-1]{body}{messages}[1]{content}, qr/Ada|ada@|\{\{system/, 'nothing of the person was told');
 ends(ask('generate_message', $email), 'done', 'the next message');
 like((requests($openai_log))[-1]{body}{messages}[1]{content}, qr/"competitors": \["Rival SA"\]/, 'is written knowing them');
 is(sql("SELECT count(*) FROM sales.prospects JOIN who USING (prospect_id) WHERE name = 'beta' AND competitive_intel IS NOT NULL"), '0', 'another company has nothing of it');
