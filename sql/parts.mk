@@ -25,6 +25,7 @@ SQL_INSTALL = \
     97_ops
 
 SQL_FUNCTIONS = \
+    audit \
     tenancy \
     directory \
     schedule \

@@ -238,7 +238,8 @@ REVOKE ALL ON FUNCTION sales_internal.keep_partitions() FROM PUBLIC;
 DO $$
 BEGIN
     INSERT INTO sales_internal.periodic_tasks (name, every, run_function, next_run)
-    VALUES ('partitions', '1 day', 'sales_internal.keep_partitions', now() + interval '1 minute') ON CONFLICT (name) DO NOTHING;
+    VALUES ('partitions', '1 day', 'sales_internal.keep_partitions', now() + interval '1 minute'),
+           ('seal audit', '10 seconds', 'sales_internal.seal_audit_task', now() + interval '10 seconds') ON CONFLICT (name) DO NOTHING;
 END
 $$;
 

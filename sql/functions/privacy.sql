@@ -28,6 +28,10 @@ FROM (VALUES
     ('sales.conversion_funnel', 'prospect', 'erase', 'How the deal went', 'loss_reason next_action'),
     ('sales.enrichments', 'prospect', 'erase', 'What was looked up about the person', 'original_value enriched_value applied_value error'),
     ('sales.enrichments', 'none', 'keep', 'Statistics: who was asked', 'source_api'),
+    ('sales.audit_logs', 'none', 'keep', 'Keyed digests, from which nothing can be read', 'digest values_digest'),
+    ('sales_internal.audit_expiries', 'none', 'keep', 'Keyed digest', 'mac'),
+    ('sales_internal.audit_keys', 'none', 'keep', 'Former keys, encrypted', 'key_id sealed'),
+    ('sales_internal.audit_seals', 'none', 'keep', 'Keyed digest', 'chain'),
     ('sales.audit_logs', 'audit', 'erase', 'Proof of who changed what', 'old_values new_values'),
     ('sales.audit_logs', 'user', 'keep', 'Proof of who changed what', 'table_name ip_address user_agent gdpr_basis'),
     ('sales.import_rejects', 'mention', 'erase', 'Rows that an import did not take', 'reason raw_text source_name'),
@@ -473,9 +477,8 @@ CREATE OR REPLACE FUNCTION sales_internal.note_privacy(company uuid, person uuid
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-    INSERT INTO sales.audit_logs (company_id, user_id, table_name, record_id, action, new_values, gdpr_basis, ip_address, created_at)
-    VALUES (company, CASE WHEN company = sales.current_company_id() THEN sales.current_user_id() END, 'prospects', person, what, detail,
-            coalesce(basis, current_setting('sales_assistant.gdpr_basis')), host(inet_client_addr()), sales_internal.now())
+    SELECT sales_internal.audit_note(company, CASE WHEN company = sales.current_company_id() THEN sales.current_user_id() END,
+                                     what::text, 'prospects', person, detail, gdpr_basis => basis)
 $$;
 COMMENT ON FUNCTION sales_internal.note_privacy(uuid, uuid, sales.audit_action, text, jsonb) IS 'Writes the audit row of an export or an erasure';
 REVOKE ALL ON FUNCTION sales_internal.note_privacy(uuid, uuid, sales.audit_action, text, jsonb) FROM PUBLIC;
@@ -610,7 +613,8 @@ AS $$
 BEGIN
     PERFORM sales_internal.audit_open_door();
     UPDATE sales.audit_logs l
-    SET old_values = CASE WHEN l.old_values IS NOT NULL THEN '{}'::jsonb END, new_values = CASE WHEN l.new_values IS NOT NULL THEN '{}'::jsonb END
+    SET values_digest = coalesce(l.values_digest, sales_internal.audit_values_digest(l.digest, l.audit_id, l.old_values, l.new_values)),
+        old_values = CASE WHEN l.old_values IS NOT NULL THEN '{}'::jsonb END, new_values = CASE WHEN l.new_values IS NOT NULL THEN '{}'::jsonb END
     WHERE l.company_id = company
       AND (l.record_id = ANY (keys) OR sales_internal.mentions(concat_ws(' ', l.old_values::text, l.new_values::text), pattern));
     PERFORM sales_internal.audit_close_door();

@@ -182,7 +182,7 @@ BEGIN
     IF oldest IS NULL OR NOT EXISTS (SELECT FROM sales.audit_logs l WHERE l.company_id = company AND l.created_at < oldest) THEN
         RETURN 0;
     END IF;
-    PERFORM sales_internal.audit_open_door();
+    PERFORM sales_internal.seal_audit(company, true), sales_internal.audit_expired(company, oldest), sales_internal.audit_open_door();
     DELETE FROM sales.audit_logs l WHERE l.company_id = company AND l.created_at < oldest;
     GET DIAGNOSTICS gone = ROW_COUNT;
     PERFORM sales_internal.audit_close_door();

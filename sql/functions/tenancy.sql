@@ -179,8 +179,7 @@ LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE sales.users SET last_login = sales_internal.now() WHERE company_id = company AND user_id = who;
-    INSERT INTO sales.audit_logs (company_id, user_id, table_name, record_id, action, ip_address)
-    VALUES (company, who, 'users', who, 'login', host(inet_client_addr()));
+    SELECT sales_internal.audit_note(company, who, 'login', 'users', who);
 $$;
 COMMENT ON FUNCTION sales_internal.record_login(uuid, uuid) IS 'Notes a login: last_login and the audit log';
 REVOKE ALL ON FUNCTION sales_internal.record_login(uuid, uuid) FROM PUBLIC;

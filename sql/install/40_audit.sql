@@ -17,6 +17,8 @@ CREATE TABLE sales.audit_logs (
     user_agent text,
     gdpr_basis varchar(50),
     created_at timestamptz NOT NULL DEFAULT now(),
+    digest bytea,
+    values_digest bytea,
     PRIMARY KEY (audit_id, created_at),
     -- Who has acted stays: deactivate users rather than delete them.
     FOREIGN KEY (company_id, user_id) REFERENCES sales.users (company_id, user_id)
@@ -37,6 +39,8 @@ COMMENT ON COLUMN sales.audit_logs.ip_address IS 'Address of the client';
 COMMENT ON COLUMN sales.audit_logs.user_agent IS 'Program of the client';
 COMMENT ON COLUMN sales.audit_logs.gdpr_basis IS 'Legal basis under the GDPR';
 COMMENT ON COLUMN sales.audit_logs.created_at IS 'When it was done';
+COMMENT ON COLUMN sales.audit_logs.digest IS 'Keyed digest of the row: 4 bytes that name the key, 28 of HMAC-SHA256';
+COMMENT ON COLUMN sales.audit_logs.values_digest IS 'Keyed digest of the values, where they were erased; else null';
 
 CALL sales_internal.protect_table('audit_logs', 'audit_id', commands => '{select}', audited => false);
 
@@ -60,10 +64,84 @@ CREATE FUNCTION sales_internal.audit_close_door() RETURNS void
 COMMENT ON FUNCTION sales_internal.audit_close_door() IS 'Ends audit_open_door()';
 REVOKE ALL ON FUNCTION sales_internal.audit_close_door() FROM PUBLIC;
 
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON sales.audit_logs
+CREATE TRIGGER append_only BEFORE INSERT OR UPDATE OR DELETE ON sales.audit_logs
     FOR EACH ROW EXECUTE FUNCTION sales_internal.audit_append_only();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON sales.audit_logs
     FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.audit_append_only();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON sales.audit_logs_default
     FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.audit_append_only();
 
+
+CREATE FUNCTION sales_internal.audit_note(
+    company_id uuid, user_id uuid, action text, table_name text, record_id uuid DEFAULT NULL, new_values jsonb DEFAULT NULL,
+    ip_address text DEFAULT NULL, user_agent text DEFAULT NULL, gdpr_basis text DEFAULT NULL) RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_audit_note'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.audit_note(uuid, uuid, text, text, uuid, jsonb, text, text, text) IS
+    'Writes an audit row of what is no change of a row: login, logout, export, erasure';
+REVOKE ALL ON FUNCTION sales_internal.audit_note(uuid, uuid, text, text, uuid, jsonb, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.audit_digest(
+    digest bytea, values_digest bytea, audit_id uuid, company_id uuid, user_id uuid, table_name text, record_id uuid, action text,
+    old_values jsonb, new_values jsonb, ip_address text, user_agent text, gdpr_basis text, created_at timestamptz) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'sales_audit_digest'
+    LANGUAGE C STABLE;
+COMMENT ON FUNCTION sales_internal.audit_digest(bytea, bytea, uuid, uuid, uuid, text, uuid, text, jsonb, jsonb, text, text, text, timestamptz) IS
+    'What the digest of such a row should be, under the key that its digest names; null where that key is not here';
+REVOKE ALL ON FUNCTION sales_internal.audit_digest(bytea, bytea, uuid, uuid, uuid, text, uuid, text, jsonb, jsonb, text, text, text, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.audit_values_digest(digest bytea, audit_id uuid, old_values jsonb, new_values jsonb) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'sales_audit_values_digest'
+    LANGUAGE C STABLE;
+COMMENT ON FUNCTION sales_internal.audit_values_digest(bytea, uuid, jsonb, jsonb) IS
+    'What stands for the values of a row when they are erased; null where the key of its digest is not here';
+REVOKE ALL ON FUNCTION sales_internal.audit_values_digest(bytea, uuid, jsonb, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.audit_mac(data bytea, "like" bytea) RETURNS bytea
+    AS 'MODULE_PATHNAME', 'sales_audit_mac'
+    LANGUAGE C STABLE;
+COMMENT ON FUNCTION sales_internal.audit_mac(bytea, bytea) IS
+    'A link of the chain, under the key that the second argument names, else the current one; null where that key is not here';
+REVOKE ALL ON FUNCTION sales_internal.audit_mac(bytea, bytea) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.audit_keep_key() RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_audit_keep_key'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.audit_keep_key() IS
+    'Keeps the current audit key, sealed, so that its rows can be verified after a change of the master key';
+REVOKE ALL ON FUNCTION sales_internal.audit_keep_key() FROM PUBLIC;
+
+CREATE TABLE sales_internal.audit_keys (
+    key_id bytea PRIMARY KEY,
+    sealed text NOT NULL,
+    kept_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE sales_internal.audit_keys IS
+    'Former audit keys, sealed under the master key with owner audit_keys|HEX OF key_id; a change of the master key seals them again';
+SELECT sales_internal.dump_table('sales_internal.audit_keys');
+
+-- The chain: a link covers the rows of one company and month that one pass of
+-- the worker found new, and the link before.
+CREATE TABLE sales_internal.audit_seals (
+    company_id uuid NOT NULL REFERENCES sales.companies ON DELETE CASCADE,
+    seal_no bigint NOT NULL,
+    month date NOT NULL,
+    ids uuid[] NOT NULL,
+    last_id uuid NOT NULL,
+    sealed_at timestamptz NOT NULL,
+    chain bytea NOT NULL,
+    PRIMARY KEY (company_id, seal_no)
+);
+CREATE INDEX audit_seals_last_id_idx ON sales_internal.audit_seals (last_id);
+COMMENT ON TABLE sales_internal.audit_seals IS 'Hash chain over audit rows, per company; each link is of one month';
+COMMENT ON COLUMN sales_internal.audit_seals.ids IS 'Rows that the link covers, in its order';
+COMMENT ON COLUMN sales_internal.audit_seals.chain IS 'Keyed digest of the link before, this link''s place and month, and its rows'' ids and digests';
+SELECT sales_internal.dump_table('sales_internal.audit_seals');
+
+CREATE TABLE sales_internal.audit_expiries (
+    company_id uuid PRIMARY KEY REFERENCES sales.companies ON DELETE CASCADE,
+    before timestamptz NOT NULL,
+    mac bytea NOT NULL
+);
+COMMENT ON TABLE sales_internal.audit_expiries IS 'Until when a company''s audit rows are gone by retention; their links in audit_seals are kept';
+SELECT sales_internal.dump_table('sales_internal.audit_expiries');

@@ -1,58 +1,62 @@
 /*
  * audit.c
- *		The audit trigger: one row of sales.audit_logs for each changed row.
+ *		The audit trigger, notes of what is no change of a row, and the guard.
  *
  * A row trigger, since PostgreSQL clones those to partitions: a write that
- * goes to a partition directly is on record too.  The two JSON values are
- * built straight from the tuples; an update keeps only the columns that
- * changed, and one that changed nothing but updated_at leaves no row.  Columns
- * named as hidden (password hashes, keys) never get into a value: a change of
- * one leaves a row without it.  The row goes in by a plan that is prepared once
- * a session.
+ * goes to a partition directly is on record too, and so is whatever a cascade,
+ * a MERGE or ON CONFLICT does.  The trigger turns the row into JSON (row.c) and
+ * adds it to the running query's batch, which is written when the query's
+ * triggers are done (write.c); our hook on ExecutorFinish is that place.  Where
+ * no hook runs (the first statement of a session into which the library was
+ * loaded by that statement; a logical replication worker) each row is written
+ * at once.
+ *
+ * An UPDATE that moves a row to another partition fires DELETE and INSERT
+ * triggers, one after the other; the two become one row of the log again.
  *
  * Who did it comes from the tenant context, if the context is the row's
  * company; else it was the system and user_id is null.
  *
- * audit_logs is append-only: its own trigger refuses UPDATE, DELETE and
- * TRUNCATE by anyone, except while audit_open_door() is in effect, which only
- * the functions that erase a person or remove a company call.
+ * audit_logs takes rows from here alone: its own trigger refuses INSERT,
+ * UPDATE, DELETE and TRUNCATE by anyone, except while audit_open_door() is in
+ * effect, which only functions that erase a person, drop old months or remove a
+ * company call.  (Who disables the trigger is found by verify_audit().)
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "audit/audit.h"
-#include "catalog/pg_type.h"
+#include "audit/export.h"
+#include "audit/row.h"
+#include "audit/write.h"
 #include "commands/trigger.h"
 #include "core/clock.h"
 #include "core/spi.h"
-#include "core/uuid.h"
+#include "executor/executor.h"
 #include "fmgr.h"
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "tenancy/context.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/datum.h"
 #include "utils/guc.h"
-#include "utils/json.h"
-#include "utils/jsonb.h"
-#include "utils/lsyscache.h"
-#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(sales_audit);
+PG_FUNCTION_INFO_V1(sales_audit_note);
 PG_FUNCTION_INFO_V1(sales_audit_append_only);
 PG_FUNCTION_INFO_V1(sales_audit_open_door);
 PG_FUNCTION_INFO_V1(sales_audit_close_door);
 
-#define AUDIT_BASIS_LENGTH 50
+#define AUDIT_BASIS_LENGTH 50	/* of audit_logs.gdpr_basis */
+#define AUDIT_TABLE_LENGTH 50	/* of audit_logs.table_name */
 
 static char *guc_gdpr_basis = NULL;
 
 /* Set by audit_open_door() until audit_close_door() or the transaction's end. */
 static bool door_open = false;
+
+static ExecutorFinish_hook_type next_executor_finish = NULL;
 
 static void
 door_close(XactEvent event, void *arg)
@@ -79,6 +83,29 @@ basis_check_hook(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* A query's AFTER triggers fire in here; their audit rows are written at the end. */
+static void
+audit_executor_finish(QueryDesc *query)
+{
+	AuditBatch	batch;
+
+	audit_batch_begin(&batch, query->operation == CMD_UPDATE || query->operation == CMD_MERGE);
+	PG_TRY();
+	{
+		if (next_executor_finish)
+			next_executor_finish(query);
+		else
+			standard_ExecutorFinish(query);
+		audit_batch_end(&batch);
+	}
+	PG_CATCH();
+	{
+		audit_batch_abort(&batch);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 void
 audit_init(void)
 {
@@ -89,182 +116,14 @@ audit_init(void)
 							   basis_check_hook, NULL, NULL);
 	RegisterXactCallback(door_close, NULL);
 	RegisterSubXactCallback(door_close_sub, NULL);
+	audit_write_init();
+	audit_row_init();
+	next_executor_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = audit_executor_finish;
+	audit_export_init();
 }
 
-/* --- JSON of a row --- */
-
-static bool
-is_hidden(const char *hidden, const char *column)
-{
-	size_t		length = strlen(column);
-
-	for (const char *p = hidden; (p = strstr(p, column)) != NULL; p += length)
-		if ((p == hidden || p[-1] == ',') && (p[length] == ',' || p[length] == '\0'))
-			return true;
-	return false;
-}
-
-static void
-json_push_datum(JsonbParseState **state, Oid type, Datum datum, JsonbIteratorToken token)
-{
-	JsonbValue	value;
-	Oid			output;
-	bool		is_varlena;
-
-	switch (type)
-	{
-		case BOOLOID:
-			value.type = jbvBool;
-			value.val.boolean = DatumGetBool(datum);
-			break;
-		case INT4OID:
-			value.type = jbvNumeric;
-			value.val.numeric = int64_to_numeric(DatumGetInt32(datum));
-			break;
-		case INT8OID:
-			value.type = jbvNumeric;
-			value.val.numeric = int64_to_numeric(DatumGetInt64(datum));
-			break;
-		case NUMERICOID:
-			value.val.numeric = DatumGetNumeric(datum);
-			if (numeric_is_nan(value.val.numeric) || numeric_is_inf(value.val.numeric))
-			{
-				value.type = jbvString;
-				value.val.string.val =
-					DatumGetCString(DirectFunctionCall1(numeric_out, datum));
-				value.val.string.len = strlen(value.val.string.val);
-			}
-			else
-				value.type = jbvNumeric;
-			break;
-		case TIMESTAMPTZOID:
-			/* ISO 8601 whatever the session's DateStyle and zone are */
-			value.type = jbvString;
-			value.val.string.val = JsonEncodeDateTime(palloc(MAXDATELEN + 1), datum,
-													  TIMESTAMPTZOID, &(int) {0});
-			value.val.string.len = strlen(value.val.string.val);
-			break;
-		case JSONBOID:
-			{
-				/* Embedded as it is; iterates over the binary form. */
-				Jsonb	   *jsonb = DatumGetJsonbP(datum);
-				JsonbIterator *iterator;
-				JsonbIteratorToken inner;
-
-				if (JB_ROOT_IS_SCALAR(jsonb))
-				{
-					JsonbValue	scalar;
-
-					(void) JsonbExtractScalar(&jsonb->root, &scalar);
-					pushJsonbValue(state, token, &scalar);
-					return;
-				}
-				iterator = JsonbIteratorInit(&jsonb->root);
-				while ((inner = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
-					pushJsonbValue(state, inner, inner < WJB_BEGIN_ARRAY ? &value : NULL);
-				return;
-			}
-		default:
-			getTypeOutputInfo(type, &output, &is_varlena);
-			value.type = jbvString;
-			value.val.string.val = OidOutputFunctionCall(output, datum);
-			value.val.string.len = strlen(value.val.string.val);
-			break;
-	}
-	pushJsonbValue(state, token, &value);
-}
-
-/*
- * Columns of `tuple` as an object, without hidden ones; with `other`, only
- * those that differ, or null where nothing but updated_at does.
- */
-static Jsonb *
-row_json(HeapTuple tuple, HeapTuple other, TupleDesc desc, const char *hidden)
-{
-	JsonbParseState *state = NULL;
-	JsonbValue *result;
-	bool		any = false;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-		JsonbValue	key;
-		bool		isnull;
-		Datum		datum;
-
-		if (attribute->attisdropped)
-			continue;
-		datum = heap_getattr(tuple, i + 1, desc, &isnull);
-		if (other != NULL)
-		{
-			bool		other_null;
-			Datum		other_datum = heap_getattr(other, i + 1, desc, &other_null);
-
-			if (isnull == other_null &&
-				(isnull || datum_image_eq(datum, other_datum, attribute->attbyval,
-										  attribute->attlen)))
-				continue;
-		}
-		any = any || strcmp(NameStr(attribute->attname), "updated_at") != 0;
-		if (is_hidden(hidden, NameStr(attribute->attname)))
-			continue;
-		key.type = jbvString;
-		key.val.string.val = NameStr(attribute->attname);
-		key.val.string.len = strlen(key.val.string.val);
-		pushJsonbValue(&state, WJB_KEY, &key);
-		if (isnull)
-		{
-			JsonbValue	null_value;
-
-			null_value.type = jbvNull;
-			pushJsonbValue(&state, WJB_VALUE, &null_value);
-		}
-		else
-			json_push_datum(&state, getBaseType(attribute->atttypid), datum, WJB_VALUE);
-	}
-	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	return any ? JsonbValueToJsonb(result) : NULL;
-}
-
-/* --- the row --- */
-
-enum
-{
-	ARG_ID, ARG_COMPANY, ARG_USER, ARG_TABLE, ARG_RECORD, ARG_ACTION, ARG_OLD, ARG_NEW,
-	ARG_IP, ARG_AGENT, ARG_BASIS, ARG_AT, ARG_COUNT
-};
-
-static void
-audit_insert(Datum *values, char *nulls)
-{
-	static SPIPlanPtr plan = NULL;
-	static Oid	types[ARG_COUNT] = {
-		UUIDOID, UUIDOID, UUIDOID, TEXTOID, UUIDOID, TEXTOID, JSONBOID, JSONBOID,
-		TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID
-	};
-	Oid			save_userid;
-	int			save_sec_context;
-
-	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	SetUserIdAndSecContext(spi_owner(), save_sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_connect();
-	if (plan == NULL)
-	{
-		/* Names and casts are qualified, so the caller's path does not matter. */
-		plan = SPI_prepare("INSERT INTO sales.audit_logs (audit_id, company_id, user_id, "
-						   "  table_name, record_id, action, old_values, new_values, "
-						   "  ip_address, user_agent, gdpr_basis, created_at) "
-						   "VALUES ($1, $2, $3, $4, $5, $6::sales.audit_action, $7, $8, $9, "
-						   "  $10, $11, $12)", ARG_COUNT, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare the audit statement");
-	}
-	if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "could not write an audit row");
-	SPI_finish();
-	SetUserIdAndSecContext(save_userid, save_sec_context);
-}
+/* --- who, from where --- */
 
 static const char *
 client_address(void)
@@ -275,33 +134,131 @@ client_address(void)
 	return MyProcPort->remote_host;
 }
 
+/* Fills in user, address, program, basis and time; the company must be there. */
 static void
-set_text(Datum *values, char *nulls, int n, const char *text)
+entry_stamp(AuditEntry *entry)
 {
-	nulls[n] = text != NULL && *text != '\0' ? ' ' : 'n';
-	if (nulls[n] == ' ')
-		values[n] = CStringGetTextDatum(text);
+	const TenantContext *context = context_peek();
+	bool		is_mine = context != NULL &&
+		memcmp(&context->company_id, &entry->company_id, UUID_LEN) == 0;
+
+	entry->user_id = is_mine && context->has_user ? &context->user_id : NULL;
+	entry->ip_address = is_mine && context->ip[0] != '\0' ? context->ip : client_address();
+	entry->user_agent = is_mine && context->user_agent[0] != '\0' ? context->user_agent
+		: application_name;
+	entry->gdpr_basis = guc_gdpr_basis;
+	entry->created_at = clock_now();
 }
 
-static Datum
-uuid_column(HeapTuple tuple, TupleDesc desc, const char *column, bool *isnull)
-{
-	int			number = SPI_fnumber(desc, column);
+/* --- changes of rows --- */
 
-	if (number <= 0)
-		elog(ERROR, "audited table has no column \"%s\"", column);
-	return SPI_getbinval(tuple, desc, number, isnull);
+static const pg_uuid_t *
+uuid_column(TupleTableSlot *slot, AttrNumber number)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, number, &isnull);
+
+	return isnull ? NULL : DatumGetUUIDP(value);
 }
 
 static bool
-is_set(HeapTuple tuple, TupleDesc desc, const char *column)
+is_set(TupleTableSlot *slot, AttrNumber number)
 {
-	int			number = SPI_fnumber(desc, column);
-	bool		isnull = true;
+	return number > 0 && !slot_attisnull(slot, number);
+}
 
-	if (number > 0)
-		(void) SPI_getbinval(tuple, desc, number, &isnull);
-	return !isnull;
+/* A deleted row that may turn up in another partition at once. */
+typedef struct Moved
+{
+	AuditBatch *batch;
+	Oid			relid;
+	pg_uuid_t	audit_id;		/* of the row that was added for it */
+	pg_uuid_t	key;
+	HeapTuple	tuple;
+	const AuditTable *table;
+} Moved;
+
+static Moved moved;
+
+/* The row as it was where it came from, if it was deleted just now; else null. */
+static TupleTableSlot *
+moved_from(AuditBatch *batch, const AuditTable *table, Relation relation,
+		   const pg_uuid_t *key, MemoryContext context)
+{
+	const AuditEntry *last;
+	TupleTableSlot *slot;
+	MemoryContext old;
+
+	if (!batch->may_move || moved.batch != batch || key == NULL ||
+		moved.relid == RelationGetRelid(relation) || memcmp(&moved.key, key, UUID_LEN) != 0)
+		return NULL;
+	last = audit_batch_last(batch);
+	if (last == NULL || memcmp(&last->audit_id, &moved.audit_id, UUID_LEN) != 0 ||
+		!audit_table_same_columns(moved.table, table))
+		return NULL;
+	old = MemoryContextSwitchTo(context);
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsHeapTuple);
+	ExecStoreHeapTuple(moved.tuple, slot, false);
+	MemoryContextSwitchTo(old);
+	return slot;
+}
+
+static void
+note_move(AuditBatch *batch, const AuditTable *table, Relation relation, const pg_uuid_t *key,
+		  TupleTableSlot *before)
+{
+	MemoryContext old = MemoryContextSwitchTo(audit_batch_rows(batch));
+
+	moved.batch = batch;
+	moved.relid = RelationGetRelid(relation);
+	moved.audit_id = audit_batch_last(batch)->audit_id;
+	moved.key = *key;
+	moved.tuple = ExecCopySlotHeapTuple(before);
+	moved.table = table;
+	MemoryContextSwitchTo(old);
+}
+
+static void
+add_change(AuditBatch *batch, Relation relation, char **args, TupleTableSlot *before,
+		   TupleTableSlot *after)
+{
+	const AuditTable *table = audit_table(relation, args);
+	TupleTableSlot *row = after != NULL ? after : before;
+	const pg_uuid_t *company = uuid_column(row, table->company);
+	const pg_uuid_t *key = uuid_column(row, table->key);
+	TupleTableSlot *from = NULL;
+	AuditEntry	entry = {0};
+	MemoryContext memory;
+	Jsonb	   *old_values;
+	Jsonb	   *new_values;
+
+	if (company == NULL)
+		return;					/* of the platform, such as a global setting */
+	if (before == NULL && relation->rd_rel->relispartition)
+		before = from = moved_from(batch, table, relation, key, CurrentMemoryContext);
+	if (from != NULL)
+		audit_batch_drop_last(batch);
+	memory = from == NULL ? audit_batch_memory(batch) : audit_batch_rows(batch);
+
+	entry.company_id = *company;
+	entry_stamp(&entry);
+	if (audit_row_values(table, before, after, memory, &old_values, &new_values))
+	{
+		entry.table_name = table->name;
+		entry.record_id = key;
+		entry.action = before == NULL ? "create"
+			: after == NULL ||
+			(is_set(after, table->deleted_at) && !is_set(before, table->deleted_at))
+			? "delete" : "update";
+		entry.old_values = old_values;
+		entry.new_values = new_values;
+		audit_hold(NULL, &entry.company_id, entry.user_id);
+		audit_batch_add(batch, &entry);
+		if (after == NULL && batch->may_move && relation->rd_rel->relispartition && key != NULL)
+			note_move(batch, table, relation, key, before);
+	}
+	if (from != NULL)
+		ExecDropSingleTupleTableSlot(from);
 }
 
 /* Arguments: logical table name, key column, hidden columns (comma-separated). */
@@ -309,73 +266,115 @@ Datum
 sales_audit(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	const TenantContext *context = context_peek();
-	TupleDesc	desc;
-	HeapTuple	before = NULL;
-	HeapTuple	after = NULL;
-	HeapTuple	row;
-	Datum		values[ARG_COUNT];
-	char		nulls[ARG_COUNT];
-	char	  **args;
-	bool		isnull;
-	bool		is_mine;
-	Jsonb	   *old_json = NULL;
-	Jsonb	   *new_json = NULL;
+	AuditBatch *batch = audit_batch_current();
+	AuditBatch	own;
+	TupleTableSlot *before = NULL;
+	TupleTableSlot *after = NULL;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || trigger->tg_trigger->tgnargs != 3)
-		elog(ERROR, "audit is a trigger with three arguments");
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		trigger->tg_trigger->tgnargs != 3)
+		elog(ERROR, "audit is a row trigger with three arguments");
 	if (door_open || spi_restoring())
 		return PointerGetDatum(NULL);
 
-	args = trigger->tg_trigger->tgargs;
-	desc = RelationGetDescr(trigger->tg_relation);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		after = trigger->tg_trigtuple;
+		after = trigger->tg_trigslot;
 	else
-		before = trigger->tg_trigtuple;
+		before = trigger->tg_trigslot;
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		after = trigger->tg_newtuple;
-	row = after != NULL ? after : before;
+		after = trigger->tg_newslot;
 
-	memset(nulls, ' ', sizeof(nulls));
-	values[ARG_COMPANY] = uuid_column(row, desc, "company_id", &isnull);
-	if (isnull)
-		return PointerGetDatum(NULL);	/* of the platform, such as a global setting */
-	values[ARG_RECORD] = uuid_column(row, desc, args[1], &isnull);
-
-	if (before != NULL)
-		old_json = row_json(before, after, desc, args[2]);
-	if (after != NULL)
-		new_json = row_json(after, before, desc, args[2]);
-	if (old_json == NULL && new_json == NULL)
+	if (batch != NULL)
+	{
+		add_change(batch, trigger->tg_relation, trigger->tg_trigger->tgargs, before, after);
 		return PointerGetDatum(NULL);
-
-	is_mine = context != NULL &&
-		memcmp(&context->company_id, DatumGetUUIDP(values[ARG_COMPANY]), UUID_LEN) == 0;
-	values[ARG_ID] = UUIDPGetDatum(uuid_v7());
-	nulls[ARG_USER] = is_mine && context->has_user ? ' ' : 'n';
-	if (nulls[ARG_USER] == ' ')
-		values[ARG_USER] = UUIDPGetDatum(&context->user_id);
-	set_text(values, nulls, ARG_TABLE, args[0]);
-	set_text(values, nulls, ARG_ACTION,
-			 before == NULL ? "create"
-			 : after == NULL ||
-			 (is_set(after, desc, "deleted_at") && !is_set(before, desc, "deleted_at"))
-			 ? "delete" : "update");
-	nulls[ARG_OLD] = old_json != NULL ? ' ' : 'n';
-	values[ARG_OLD] = PointerGetDatum(old_json);
-	nulls[ARG_NEW] = new_json != NULL ? ' ' : 'n';
-	values[ARG_NEW] = PointerGetDatum(new_json);
-	set_text(values, nulls, ARG_IP,
-			 is_mine && context->ip[0] != '\0' ? context->ip : client_address());
-	set_text(values, nulls, ARG_AGENT,
-			 is_mine && context->user_agent[0] != '\0' ? context->user_agent
-			 : application_name);
-	set_text(values, nulls, ARG_BASIS, guc_gdpr_basis);
-	values[ARG_AT] = TimestampTzGetDatum(clock_now());
-
-	audit_insert(values, nulls);
+	}
+	audit_batch_begin(&own, false);
+	PG_TRY();
+	{
+		add_change(&own, trigger->tg_relation, trigger->tg_trigger->tgargs, before, after);
+		audit_batch_end(&own);
+	}
+	PG_CATCH();
+	{
+		audit_batch_abort(&own);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	return PointerGetDatum(NULL);
+}
+
+/* --- notes --- */
+
+void
+audit_note(const AuditNote *note)
+{
+	AuditBatch	batch;
+	AuditEntry	entry = {0};
+
+	audit_batch_begin(&batch, false);
+	PG_TRY();
+	{
+		entry.company_id = *note->company_id;
+		entry_stamp(&entry);
+		entry.user_id = note->user_id;
+		entry.table_name = note->table_name;
+		entry.record_id = note->record_id;
+		entry.action = note->action;
+		entry.new_values = note->values;
+		if (note->ip_address != NULL)
+			entry.ip_address = note->ip_address;
+		if (note->user_agent != NULL)
+			entry.user_agent = note->user_agent;
+		if (note->gdpr_basis != NULL)
+			entry.gdpr_basis = note->gdpr_basis;
+		audit_hold(note->company_id, note->company_id, note->user_id);
+		audit_batch_add(&batch, &entry);
+		audit_batch_end(&batch);
+	}
+	PG_CATCH();
+	{
+		audit_batch_abort(&batch);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/*
+ * sales_internal.audit_note(company_id uuid, user_id uuid, action text,
+ * table_name text, record_id uuid, new_values jsonb, ip_address text,
+ * user_agent text, gdpr_basis text)
+ */
+Datum
+sales_audit_note(PG_FUNCTION_ARGS)
+{
+	AuditNote	note = {0};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+		elog(ERROR, "an audit note needs a company and an action");
+	note.company_id = PG_GETARG_UUID_P(0);
+	note.user_id = PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1);
+	note.action = text_argument(fcinfo, 2);
+	note.table_name = text_argument(fcinfo, 3);
+	note.record_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4);
+	note.values = PG_ARGISNULL(5) ? NULL : PG_GETARG_JSONB_P(5);
+	note.ip_address = text_argument(fcinfo, 6);
+	note.user_agent = text_argument(fcinfo, 7);
+	note.gdpr_basis = text_argument(fcinfo, 8);
+	if (note.table_name != NULL && strlen(note.table_name) > AUDIT_TABLE_LENGTH)
+		ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+						errmsg("the name of a table has at most %d bytes", AUDIT_TABLE_LENGTH)));
+	if (note.gdpr_basis != NULL && strlen(note.gdpr_basis) > AUDIT_BASIS_LENGTH)
+		ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+						errmsg("a legal basis has at most %d bytes", AUDIT_BASIS_LENGTH)));
+	audit_note(&note);
+	PG_RETURN_VOID();
 }
 
 /* --- append-only --- */
@@ -384,13 +383,17 @@ Datum
 sales_audit_append_only(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	bool		is_insert;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "audit_append_only is a trigger");
-	if (!door_open)
+	is_insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+	if (!door_open && !(is_insert && audit_write_is_open()))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("audit_logs is append-only"),
-						errhint("To erase a person call sales.gdpr_erase(); old months go by retention.")));
+						is_insert
+						? errhint("The extension alone adds rows: functions of it by sales_internal.audit_note().")
+						: errhint("To erase a person call sales.gdpr_erase(); old months go by retention.")));
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		return PointerGetDatum(trigger->tg_newtuple);
 	return PointerGetDatum(trigger->tg_trigtuple);

@@ -13,18 +13,49 @@
 
 #include "core/uuid.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "port.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
+/* Random bytes are drawn many at a time, as a draw costs more than its bytes. */
+#define POOL_SIZE 512
+
+static void
+random_bytes(unsigned char *out, int size)
+{
+	static unsigned char pool[POOL_SIZE];
+	static int	left = 0;
+	static int	owner = 0;		/* a child process must not repeat its parent's */
+
+	if (left < size || owner != MyProcPid)
+	{
+		if (!pg_strong_random(pool, POOL_SIZE))
+			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+							errmsg("could not generate random values")));
+		left = POOL_SIZE;
+		owner = MyProcPid;
+	}
+	left -= size;
+	memcpy(out, pool + left, size);
+}
+
 pg_uuid_t *
 uuid_v7(void)
+{
+	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+	uuid_v7_fill(uuid);
+	return uuid;
+}
+
+void
+uuid_v7_fill(pg_uuid_t *uuid)
 {
 	static uint64 last = 0;
 	struct timespec ts;
 	uint64		ms;
 	uint64		stamp;			/* 48 bits of milliseconds, 12 of their fraction */
-	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	ms = (uint64) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
@@ -34,17 +65,13 @@ uuid_v7(void)
 	last = stamp;
 	ms = stamp >> 12;
 
-	if (!pg_strong_random(uuid->data + 8, 8))
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-						errmsg("could not generate random values")));
+	random_bytes(uuid->data + 8, 8);
 
 	for (int i = 0; i < 6; i++)
 		uuid->data[i] = (ms >> (40 - 8 * i)) & 0xFF;
 	uuid->data[6] = 0x70 | ((stamp >> 8) & 0x0F);	/* version 7 */
 	uuid->data[7] = stamp & 0xFF;
 	uuid->data[8] = 0x80 | (uuid->data[8] & 0x3F);	/* variant 10 */
-
-	return uuid;
 }
 
 char *

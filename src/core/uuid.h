@@ -6,6 +6,9 @@
 /* A new UUIDv7 (RFC 9562): time-ordered, monotonic within one backend. */
 extern pg_uuid_t *uuid_v7(void);
 
+/* The same, into memory of the caller. */
+extern void uuid_v7_fill(pg_uuid_t *uuid);
+
 /* Text of a uuid, 36 characters, palloc'd. */
 extern char *uuid_text(const pg_uuid_t *uuid);
 

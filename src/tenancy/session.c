@@ -141,9 +141,8 @@ sales_login(PG_FUNCTION_ARGS)
 					 "  VALUES ($1, $2, $3, $4, coalesce($5, inet_client_addr()), left($6, 255), $7)), "
 					 "seen AS (UPDATE sales.users SET last_login = $7 "
 					 "  WHERE company_id = $2 AND user_id = $3) "
-					 "INSERT INTO sales.audit_logs "
-					 "  (company_id, user_id, table_name, record_id, action, ip_address, user_agent) "
-					 "VALUES ($2, $3, 'users', $3, 'login', host(coalesce($5, inet_client_addr())), $6)",
+					 "SELECT sales_internal.audit_note($2, $3, 'login', 'users', $3, "
+					 "  ip_address => host($5), user_agent => $6)",
 					 false, 0, 7, args);
 	SPI_finish();
 
@@ -447,8 +446,7 @@ sales_logout(PG_FUNCTION_ARGS)
 	spi_run_as_owner("WITH ended AS ("
 					 "  UPDATE sales_internal.sessions SET revoked_at = sales_internal.now() "
 					 "  WHERE company_id = $1 AND session_id = $3 AND revoked_at IS NULL) "
-					 "INSERT INTO sales.audit_logs (company_id, user_id, table_name, record_id, action) "
-					 "VALUES ($1, $2, 'users', $2, 'logout')",
+					 "SELECT sales_internal.audit_note($1, $2, 'logout', 'users', $2)",
 					 false, 0, 3, args);
 	SPI_finish();
 	if (context->has_session)

@@ -93,7 +93,7 @@ SELECT jsonb_object_keys(:'export'::jsonb) AS key ORDER BY 1;
 SELECT (SELECT count(*) FROM (SELECT DISTINCT m[1] FROM regexp_matches(:'export', '(zyx[a-z]+)', 'gi') m) x) AS different_words,
        strpos(:'export', helpers.company('beta')::text) = 0 AND strpos(:'export', helpers.person('beta')::text) = 0 AS nothing_of_beta;
 SELECT action, table_name, record_id = helpers.person('alpha') AS of_the_person, user_id = sales.current_user_id() AS by_me
-FROM sales.audit_logs WHERE action = 'export' ORDER BY created_at DESC LIMIT 1;
+FROM sales.audit_logs WHERE action = 'export' ORDER BY audit_id DESC LIMIT 1;
 -- who may
 SELECT helpers.try(format('SELECT sales.gdpr_export(%L)', helpers.person('beta')));
 SELECT helpers.try(format('SELECT sales.gdpr_erase(%L, ''art. 17'')', helpers.person('beta')));
