@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+"""Audit against the same writes without it, and against a row trigger in PL/pgSQL.
+
+usage: audit.py DBNAME      connects as psql does (PGHOST, PGPORT, PGUSER: a superuser)
+
+Inserts, updates and deletes 100,000 addresses in one statement each, and 10,000
+single-row transactions, in turn without audit, with it, and with a trigger that
+does the same in PL/pgSQL; 5 rounds; prints the medians of the CPU time of the
+backend and the ratios to "without".  CPU, as the writes to disk are the same
+machine's noise on every side; what is written is part of it.
+"""
+import statistics
+import subprocess
+import sys
+
+DB = sys.argv[1]
+ROUNDS = 5
+ROWS = 100000
+SINGLE = 10000
+CLOCK = "\\! awk '{print $14 + $15}' /proc/$BACKEND/stat\n"
+
+
+def psql(sql):
+    out = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", DB], input=sql, text=True, capture_output=True)
+    if out.returncode != 0:
+        sys.exit(out.stderr)
+    return out.stdout.split()
+
+
+psql("""
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS sales_assistant;
+SELECT sales.create_company('Bench', 'audit-bench.test', 'starter', 'en', 'UTC', 'a@audit-bench.test', 'bench-secret-1')
+WHERE NOT EXISTS (SELECT FROM sales.companies WHERE domain = 'audit-bench.test');
+CREATE TABLE IF NOT EXISTS bench_log (id uuid DEFAULT gen_random_uuid(), company uuid, who uuid, tab text, rec uuid, act text,
+    old jsonb, new jsonb, at timestamptz DEFAULT now(), PRIMARY KEY (id, at));
+CREATE INDEX IF NOT EXISTS bench_log_idx ON bench_log (company, at DESC);
+CREATE OR REPLACE FUNCTION bench_audit() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE o jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END; n jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END; r record;
+BEGIN
+    r := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+    IF TG_OP = 'UPDATE' THEN
+        SELECT jsonb_object_agg(a.key, a.value), jsonb_object_agg(b.key, b.value) INTO o, n
+        FROM jsonb_each(o) a JOIN jsonb_each(n) b ON a.key = b.key AND a.value IS DISTINCT FROM b.value;
+    END IF;
+    INSERT INTO bench_log (company, who, tab, rec, act, old, new)
+    VALUES (r.company_id, sales.current_user_id(), TG_TABLE_NAME, r.address_id, TG_OP, o, n);
+    RETURN NULL;
+END $$;
+DROP TRIGGER IF EXISTS bench_audit ON sales.addresses;
+CREATE TRIGGER bench_audit AFTER INSERT OR UPDATE OR DELETE ON sales.addresses FOR EACH ROW EXECUTE FUNCTION bench_audit();
+ALTER TABLE sales.addresses DISABLE TRIGGER bench_audit;
+""")
+
+VARIANTS = {
+    "without": "ALTER TABLE sales.addresses DISABLE TRIGGER audit; ALTER TABLE sales.addresses DISABLE TRIGGER bench_audit;",
+    "audit": "ALTER TABLE sales.addresses ENABLE TRIGGER audit; ALTER TABLE sales.addresses DISABLE TRIGGER bench_audit;",
+    "PL/pgSQL": "ALTER TABLE sales.addresses DISABLE TRIGGER audit; ALTER TABLE sales.addresses ENABLE TRIGGER bench_audit;",
+}
+ENTER = """SELECT sales.set_tenant(company_id, user_id, false) FROM sales.users WHERE email = 'a@audit-bench.test' \\g /dev/null
+SELECT pg_backend_pid() AS pid \\gset
+\\setenv BACKEND :pid
+"""
+# the first statement of a kind pays for caches: one row goes before
+BULK = ENTER + f"""INSERT INTO sales.addresses (street_address, city) VALUES ('warm', 'up');
+UPDATE sales.addresses SET city = 'x' WHERE street_address = 'warm';
+DELETE FROM sales.addresses WHERE street_address = 'warm';
+{CLOCK}INSERT INTO sales.addresses (street_address, city, postal_code, country)
+SELECT g || ' Main Street', 'City ' || g % 100, g % 90000, 'FR' FROM generate_series(1, {ROWS}) g;
+{CLOCK}UPDATE sales.addresses SET city = city || '!' WHERE company_id = sales.current_company_id();
+{CLOCK}DELETE FROM sales.addresses WHERE company_id = sales.current_company_id();
+{CLOCK}"""
+ONE = ENTER + f"""INSERT INTO sales.addresses (street_address) VALUES ('warm');
+{CLOCK}""" + "INSERT INTO sales.addresses (street_address, city) VALUES ('1 Main Street', 'Paris');\n" * SINGLE + f"""{CLOCK}DELETE FROM sales.addresses WHERE company_id = sales.current_company_id();
+"""
+times = {name: {what: [] for what in ("insert", "update", "delete", "single row")} for name in VARIANTS}
+for _ in range(ROUNDS):
+    for name, setup in VARIANTS.items():
+        psql(setup + "\nTRUNCATE bench_log;\nVACUUM sales.addresses;")
+        marks = list(map(int, psql(BULK)))
+        for what, before, after in zip(("insert", "update", "delete"), marks, marks[1:]):
+            times[name][what].append((after - before) * 10)
+        before, after = map(int, psql(ONE))
+        times[name]["single row"].append((after - before) * 10)
+psql("ALTER TABLE sales.addresses ENABLE TRIGGER audit; DROP TRIGGER bench_audit ON sales.addresses; DROP FUNCTION bench_audit; DROP TABLE bench_log;")
+
+print(f"{'CPU ms':<12}{'without':>10}{'audit':>10}{'ratio':>8}{'PL/pgSQL':>10}{'ratio':>8}   ({ROWS} rows in one statement; {SINGLE} single-row transactions; medians of {ROUNDS})")
+for what in ("insert", "update", "delete", "single row"):
+    plain, audit, pl = (statistics.median(times[name][what]) for name in VARIANTS)
+    print(f"{what:<12}{plain:>10.0f}{audit:>10.0f}{audit / max(plain, 1):>8.2f}{pl:>10.0f}{pl / max(plain, 1):>8.2f}")
