@@ -4,6 +4,16 @@
 -- test_isolation(): nothing gets through, everything is tried, nothing stays;
 -- and it notices when something is put wrong.
 :be_super
+-- no partition is in the middle of being filled while its parent is tried
+DO $$
+BEGIN
+    PERFORM sales.stop_workers();
+    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'sales_assistant%') LOOP
+        PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
+    END LOOP;
+END
+$$;
+SELECT count(*) > 0 AS maintained FROM sales.maintain() WHERE task = 'partitions';
 SELECT count(*) AS companies FROM sales.companies \gset
 SELECT count(*) AS audited FROM sales.audit_logs \gset
 SELECT ok, count(*) > 200 AS many FROM sales.test_isolation() GROUP BY ok ORDER BY ok;
@@ -39,3 +49,4 @@ ALTER TABLE sales.interactions_default DISABLE ROW LEVEL SECURITY;
 SELECT object, attempt, CASE WHEN object <> 'sales.interactions_default' THEN outcome LIKE 'got%' END AS got
 FROM sales.test_isolation() WHERE NOT ok ORDER BY object, attempt;
 ROLLBACK;
+SELECT sales.start_workers() \g /dev/null
