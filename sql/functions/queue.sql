@@ -46,10 +46,12 @@ REVOKE ALL ON FUNCTION sales_internal.enqueue(text, uuid, jsonb, text, timestamp
 CREATE OR REPLACE FUNCTION sales_internal.claim_jobs(
     wanted integer, per_company integer DEFAULT NULL, with_long boolean DEFAULT true)
 RETURNS TABLE (job_id uuid, company_id uuid, kind text, args jsonb, mode text,
-               prepare_function text, settle_function text, claim bigint, booked boolean)
+               prepare_function text, settle_function text, claim bigint, booked boolean, lease double precision)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -95,37 +97,25 @@ BEGIN
                 AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
               ORDER BY j.priority DESC, j.run_at, j.job_id LIMIT wanted) d
     ), chosen AS (
-        SELECT j.job_id FROM sales_internal.jobs j
-        WHERE j.job_id = ANY (ARRAY(SELECT c.job_id FROM candidates c ORDER BY c.turn, c.job_id LIMIT wanted))
-          AND j.state = 'queued'
-        FOR UPDATE SKIP LOCKED
+        SELECT j.job_id
+        FROM (SELECT c.job_id FROM candidates c ORDER BY c.turn, c.job_id LIMIT wanted) c
+        JOIN sales_internal.jobs j ON j.job_id = c.job_id AND coalesce(j.state, '') = 'queued'
+        FOR UPDATE OF j SKIP LOCKED
     )
     UPDATE sales_internal.jobs j
     SET state = 'running', attempts = j.attempts + 1, claim = j.claim + 1, lease_until = moment + k.lease, error = NULL
     FROM chosen c, sales_internal.job_kinds k
     WHERE j.job_id = c.job_id AND k.kind = j.kind
-    RETURNING j.job_id, j.company_id, j.kind, j.args, k.mode, k.prepare_function, k.settle_function, j.claim, j.booked;
+    RETURNING j.job_id, j.company_id, j.kind, j.args, k.mode, k.prepare_function, k.settle_function, j.claim, j.booked,
+              extract(epoch FROM k.lease)::double precision;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.claim_jobs(integer, integer, boolean) IS
     'Claims jobs for a worker, companies taking turns, at most per_company running for each; queues those again whose lease is over';
 REVOKE ALL ON FUNCTION sales_internal.claim_jobs(integer, integer, boolean) FROM PUBLIC;
 
--- Is the claim still good?  A job that was cancelled or given up meanwhile must
--- not be settled, nor may its settle function write anything.  The lock keeps it
--- so until the transaction ends and lets a cancel_job() pass; a claim is not
--- given to another while it is held.
-CREATE OR REPLACE FUNCTION sales_internal.hold_claim(job uuid, claim bigint) RETURNS boolean
-LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT true FROM sales_internal.jobs j
-    WHERE j.job_id = hold_claim.job AND j.claim = hold_claim.claim AND j.state = 'running'
-    FOR KEY SHARE
-$$;
-COMMENT ON FUNCTION sales_internal.hold_claim(uuid, bigint) IS 'True if the claim is good, null if it was lost or cancelled';
-REVOKE ALL ON FUNCTION sales_internal.hold_claim(uuid, bigint) FROM PUBLIC;
-
+-- coalesce() keeps the planner from taking a partial index of running jobs, a
+-- good choice for the nearly empty table that it may see when it plans.
 -- outcome: {"outcome": "done", "result": ..., "cost": n}
 --          {"outcome": "retry", "error": "...", "after": seconds}
 --          {"outcome": "failed", "error": "..."}
@@ -133,7 +123,6 @@ REVOKE ALL ON FUNCTION sales_internal.hold_claim(uuid, bigint) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION sales_internal.settle_job(job uuid, claim bigint, outcome jsonb) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     ended text := CASE WHEN outcome ->> 'outcome' IN ('done', 'retry', 'wait') THEN outcome ->> 'outcome' ELSE 'failed' END;
@@ -158,7 +147,7 @@ BEGIN
         error = outcome ->> 'error',
         cost = j.cost + price,
         lease_until = NULL
-    WHERE j.job_id = settle_job.job AND j.claim = settle_job.claim AND j.state = 'running'
+    WHERE j.job_id = settle_job.job AND j.claim = settle_job.claim AND coalesce(j.state, '') = 'running'
     RETURNING j.state INTO new_state;
     RETURN new_state;
 END
@@ -166,18 +155,6 @@ $$;
 COMMENT ON FUNCTION sales_internal.settle_job(uuid, bigint, jsonb) IS
     'Ends a claimed job as its outcome says: done, queued again after a while, or failed; null if the claim was lost or cancelled';
 REVOKE ALL ON FUNCTION sales_internal.settle_job(uuid, bigint, jsonb) FROM PUBLIC;
-
--- The leases of calls that take longer than their kind of job foresees.
-CREATE OR REPLACE FUNCTION sales_internal.extend_lease(job uuid, claim bigint, seconds double precision) RETURNS void
-LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
-AS $$
-    UPDATE sales_internal.jobs j SET lease_until = sales_internal.now() + seconds * interval '1 second'
-    WHERE j.job_id = extend_lease.job AND j.claim = extend_lease.claim AND j.state = 'running'
-      AND j.lease_until < sales_internal.now() + seconds * interval '1 second'
-$$;
-COMMENT ON FUNCTION sales_internal.extend_lease(uuid, bigint, double precision) IS 'Makes a claim last that long from now at least';
-REVOKE ALL ON FUNCTION sales_internal.extend_lease(uuid, bigint, double precision) FROM PUBLIC;
 
 -- Seconds until something becomes due that is not due yet: what is due now and
 -- was not claimed has to wait for a place, and that is told by the end of a call.

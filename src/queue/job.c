@@ -20,7 +20,10 @@
 #include "core/json.h"
 
 #define JOB_COLUMNS \
-	"job_id, company_id, kind, args::text, mode, prepare_function, settle_function, claim, booked"
+	"job_id, company_id, kind, args::text, mode, prepare_function, settle_function, claim, booked, lease"
+#define JOB_COLUMNS_OF_TABLE \
+	"job_id, company_id, kind, args::text, mode, prepare_function, settle_function, claim, booked, " \
+	"extract(epoch FROM lease)::float8"
 #define BUSY_WAIT_S 5			/* after a lock that was not to be had */
 
 static const Job *current_job = NULL;	/* whose function runs now */
@@ -54,6 +57,7 @@ job_from_row(uint64 row, MemoryContext memory)
 	job->settle = copy_text(memory, row, 7);
 	job->claim = DatumGetInt64(spi_datum(row, 8, &isnull));
 	job->booked = DatumGetBool(spi_datum(row, 9, &isnull));
+	job->lease_s = DatumGetFloat8(spi_datum(row, 10, &isnull));
 	return job;
 }
 
@@ -84,20 +88,26 @@ job_load(const pg_uuid_t *job_id, MemoryContext memory)
 {
 	SpiArg		args[1] = {SPI_ARG_UUID(job_id)};
 
-	if (spi_run("SELECT " JOB_COLUMNS " FROM sales_internal.jobs "
+	if (spi_run("SELECT " JOB_COLUMNS_OF_TABLE " FROM sales_internal.jobs "
 				"JOIN sales_internal.job_kinds USING (kind) "
 				"WHERE job_id = $1 AND state = 'running'", true, 1, 1, args) == 0)
 		return NULL;
 	return job_from_row(0, memory);
 }
 
+/*
+ * The lock keeps the claim as it is until the transaction ends: it is not given
+ * to another meanwhile.  A cancel_job() passes it.  (As in settle_job(),
+ * coalesce() is there for the planner, and the statements stand here rather than
+ * in a function because they run for every call.)
+ */
 bool
 job_hold(const Job *job)
 {
 	SpiArg		args[2] = {SPI_ARG_UUID(&job->job_id), SPI_ARG(INT8OID, Int64GetDatum(job->claim))};
 
-	return spi_run_kept("SELECT sales_internal.hold_claim($1, $2)", false, 1, 2, args) == 1 &&
-		spi_text(0, 1) != NULL;
+	return spi_run_kept("SELECT FROM sales_internal.jobs WHERE job_id = $1 AND claim = $2 "
+						"AND coalesce(state, '') = 'running' FOR KEY SHARE", false, 1, 2, args) == 1;
 }
 
 void
@@ -109,7 +119,15 @@ job_extend_lease(const Job *job, double seconds)
 		SPI_ARG(FLOAT8OID, Float8GetDatum(seconds))
 	};
 
-	spi_run_kept("SELECT sales_internal.extend_lease($1, $2, $3)", false, 1, 3, args);
+	spi_run_kept("UPDATE sales_internal.jobs SET lease_until = sales_internal.now() + $3 * interval '1 second' "
+				 "WHERE job_id = $1 AND claim = $2 AND coalesce(state, '') = 'running'", false, 0, 3, args);
+}
+
+bool
+job_calls_restricted(void)
+{
+	return spi_run_kept("SELECT FROM sales.system_settings "
+						"WHERE category = 'calls' AND key_name = 'enabled'", true, 1, 0, NULL) > 0;
 }
 
 void

@@ -20,6 +20,7 @@ typedef struct Job
 	pg_uuid_t	company_id;
 	int64		claim;			/* number of this claim of it */
 	bool		booked;			/* it comes at its turn with a service */
+	double		lease_s;		/* how long the claim lasts from when it was made */
 	JobMode		mode;
 	char	   *kind;
 	char	   *args;			/* JSON text */
@@ -48,6 +49,9 @@ extern bool job_hold(const Job *job);
 
 /* Makes the claim last that long from now at least. */
 extern void job_extend_lease(const Job *job, double seconds);
+
+/* Is there any switch of calls at all?  If not the next need not be asked. */
+extern bool job_calls_restricted(void);
 
 /* Throws unless calls to the outside are switched on for the job's company. */
 extern void job_check_calls_allowed(const Job *job);

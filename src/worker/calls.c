@@ -15,6 +15,7 @@
 
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "compat.h"
@@ -26,13 +27,14 @@
 #include "utils/timestamp.h"
 #include "worker/calls.h"
 
-#define EVENTS_PER_WAIT 128
+#define EVENTS_PER_WAIT 256
+#define OTHER_FILES 200			/* descriptors that are not for calls */
 
 static CURLM *multi = NULL;
 static int	epoll_fd = -1;
 static WaitEventSet *wait_set = NULL;
 static TimestampTz curl_due = DT_NOEND; /* when libcurl wants to be called */
-static int	open_calls = 0;
+static int	most_calls = 0;		/* as far as descriptors go */
 
 static int
 socket_changed(CURL *easy, curl_socket_t fd, int what, void *data, void *known)
@@ -79,9 +81,35 @@ drive(curl_socket_t fd, int mask)
 	sigprocmask(SIG_SETMASK, &saved, NULL);
 }
 
+/* As many descriptors as the process may have at all. */
+static void
+raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	most_calls = 512;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	if (limit.rlim_cur < limit.rlim_max)
+	{
+		struct rlimit raised = {limit.rlim_max, limit.rlim_max};
+
+		if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+			limit = raised;
+	}
+	most_calls = limit.rlim_cur > 1000000 ? 1000000 : Max((int) limit.rlim_cur - OTHER_FILES, 16);
+}
+
+int
+calls_limit(void)
+{
+	return most_calls;
+}
+
 void
 calls_init(void)
 {
+	raise_file_limit();
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
 		elog(ERROR, "could not initialize libcurl");
 	multi = curl_multi_init();
@@ -90,7 +118,7 @@ calls_init(void)
 		elog(ERROR, "could not set up the event loop: %m");
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, socket_changed);
 	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, timer_changed);
-	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 256L);
+	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) Min(most_calls, 1024));
 	if (dns_descriptor() >= 0)
 	{
 		struct epoll_event event = {.events = EPOLLIN, .data.fd = dns_descriptor()};
@@ -111,19 +139,11 @@ calls_start(HttpCall *call)
 	if (call->dns != NULL)
 	{
 		dns_start(call->dns);
-		open_calls++;
 		return;
 	}
 	block_signals(&saved);
 	(void) curl_multi_add_handle(multi, call->easy);
 	sigprocmask(SIG_SETMASK, &saved, NULL);
-	open_calls++;
-}
-
-int
-calls_open(void)
-{
-	return open_calls;
 }
 
 static void
@@ -141,14 +161,10 @@ hand_over(CallDone done)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &call);
 		(void) curl_multi_remove_handle(multi, call->easy);
-		open_calls--;
 		done(call, result);
 	}
 	for (HttpCall *call; (call = dns_next_done()) != NULL;)
-	{
-		open_calls--;
 		done(call, CURLE_OK);
-	}
 }
 
 void

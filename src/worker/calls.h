@@ -14,7 +14,8 @@ extern void calls_init(void);
 /* Starts a call; it belongs to this module until it is handed to CallDone. */
 extern void calls_start(HttpCall *call);
 
-extern int	calls_open(void);
+/* How many calls the process has descriptors for. */
+extern int	calls_limit(void);
 
 /*
  * Sleeps until the latch is set, a call moves or `timeout_ms` is over (-1:

@@ -28,7 +28,7 @@
 #include "worker/steps.h"
 #include "worker/turns.h"
 
-#define LEASE_MARGIN_S 120.0	/* to settle in, beyond the longest time of a call */
+#define LEASE_MARGIN_S 60.0	/* to settle in, beyond the longest time of a call */
 
 /* A call with the job that it is for; malloc'd, as the call is. */
 typedef struct OpenCall
@@ -57,6 +57,7 @@ typedef struct CallNote
 	char	   *error;
 } CallNote;
 
+static bool calls_restricted = true;	/* are there switches to look at in this transaction? */
 static CallNote notes[TURNS_PER_TRANSACTION];
 static int	nnotes = 0;
 static bool any_trouble = true; /* may a service have failures on record? */
@@ -188,6 +189,7 @@ step_turn(void *arg)
 	const Job  *job = turn->job;
 	char	   *json;
 	char	   *secret;
+	double		lease_s;
 
 	if (turn->outcome != NULL)
 	{
@@ -205,8 +207,11 @@ step_turn(void *arg)
 		end_turn(turn, json);
 		return;
 	}
-	job_check_calls_allowed(job);
-	job_extend_lease(job, http_timeout_ms(json) / 1000.0 + LEASE_MARGIN_S);
+	if (calls_restricted)
+		job_check_calls_allowed(job);
+	lease_s = http_timeout_ms(json) / 1000.0 + LEASE_MARGIN_S;
+	if (turn->response != NULL || lease_s > job->lease_s)
+		job_extend_lease(job, lease_s);
 	secret = job_secret(job, json);
 	PG_TRY();
 	{
@@ -275,9 +280,18 @@ take_turn(const Job *job, const char *response)
 }
 
 void
-worker_first_turn(const Job *job)
+worker_first_turns(List *jobs)
 {
-	take_turn(job, NULL);
+	ListCell   *cell;
+
+	calls_restricted = job_calls_restricted();
+	foreach(cell, jobs)
+	{
+		const Job  *job = lfirst(cell);
+
+		if (job->mode == JOB_HTTP)
+			take_turn(job, NULL);
+	}
 }
 
 /* --- answers --- */
@@ -374,6 +388,7 @@ step_settle(void *arg)
 	Batch	   *batch = arg;
 
 	nnotes = 0;
+	calls_restricted = job_calls_restricted();
 	for (int i = 0; i < batch->n; i++)
 		settle_call(batch->calls[i]);
 	if (nnotes > 0 && any_trouble)

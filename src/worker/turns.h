@@ -6,11 +6,11 @@
 /* Jobs that one transaction claims or settles; each is a subtransaction. */
 #define TURNS_PER_TRANSACTION 60
 
-/* Takes the first turn of a claimed HTTP job, in the current transaction. */
-extern void worker_first_turn(const Job *job);
+/* Takes the first turn of those of the claimed jobs that are HTTP jobs, in the current transaction. */
+extern void worker_first_turns(List *jobs);
 
 /*
- * After the transaction of worker_first_turn(): starts the calls that it
+ * After the transaction of worker_first_turns(): starts the calls that it
  * prepared, or drops them where it was undone.
  */
 extern void worker_start_calls(bool committed);

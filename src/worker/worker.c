@@ -45,8 +45,8 @@
 #define BUSY_LOOK_MS 200		/* a busy worker looks at tasks and the catalogue so often */
 #define LOCK_TIMEOUT "250ms"
 
-static int	guc_max_calls = 256;
-static int	guc_max_calls_per_company = 128;
+static int	guc_max_calls = 800;
+static int	guc_max_calls_per_company = 600;
 
 /* What a claim came to. */
 typedef struct Claim
@@ -60,20 +60,15 @@ static void
 step_claim(void *arg)
 {
 	Claim	   *claim = arg;
-	ListCell   *cell;
 	char	   *text;
 
 	claim->jobs = job_claim(claim->wanted, guc_max_calls_per_company, worker_has_long_place(),
 							worker_memory);
-	foreach(cell, claim->jobs)
-	{
-		Job		   *job = lfirst(cell);
-
-		if (job->mode == JOB_HTTP)
-			worker_first_turn(job);
-	}
 	if (claim->jobs != NIL)
+	{
+		worker_first_turns(claim->jobs);
 		return;
+	}
 	/* in the same transaction, at the same instant: nothing falls between */
 	spi_run_kept(worker_runs_tasks()
 				 ? "SELECT least(greatest(ceil(sales_internal.seconds_until_due(false) * 1000), 0), 1000000000)::int8"
@@ -91,7 +86,7 @@ run_due_jobs(void)
 	ListCell   *cell;
 	char	   *problem;
 
-	claim.wanted = Min(guc_max_calls - worker_open_calls(), TURNS_PER_TRANSACTION);
+	claim.wanted = Min(Min(guc_max_calls, calls_limit()) - worker_open_calls(), TURNS_PER_TRANSACTION);
 	if (claim.wanted <= 0)
 		return MAX_SLEEP_MS;	/* the end of a call wakes us */
 	problem = worker_in_transaction(step_claim, &claim);
@@ -221,11 +216,11 @@ worker_init(void)
 {
 	DefineCustomIntVariable("sales_assistant.max_calls",
 							"Calls to outside services that a worker has open at a time.", NULL,
-							&guc_max_calls, 256, 1, 4096, PGC_SIGHUP, 0, NULL, NULL, NULL);
+							&guc_max_calls, 800, 1, 4096, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("sales_assistant.max_calls_per_company",
 							"Jobs that one company has under way at a time.",
 							"The rest of max_calls is kept free for others.",
-							&guc_max_calls_per_company, 128, 1, 4096, PGC_SIGHUP, 0, NULL, NULL,
+							&guc_max_calls_per_company, 600, 1, 4096, PGC_SIGHUP, 0, NULL, NULL,
 							NULL);
 }
 
