@@ -14,6 +14,7 @@
 
 char *guc_key_file = NULL;
 char *guc_allowed_hosts = NULL;
+char *guc_ca_file = NULL;
 char *guc_clock = NULL;
 
 void
@@ -31,6 +32,11 @@ guc_init(void)
 							   "A comma-separated list of host, host:port or address/prefix.",
 							   &guc_allowed_hosts, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL,
 							   NULL, NULL);
+
+	DefineCustomStringVariable("sales_assistant.ca_file",
+							   "File of certificate authorities that outbound calls trust.",
+							   "Empty: those of the system. For services of one's own network.",
+							   &guc_ca_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 
 	DefineCustomStringVariable("sales_assistant.clock",
 							   "Time that the extension takes for now; empty means the real time.",

@@ -5,8 +5,10 @@
  * A tenant's URL must not reach the database server's own network.  What
  * counts is the address that is connected to, not the name: names are looked
  * up by the library and may change between a check and the connection.  So the
- * check sits where the socket is opened (see http.c), and this file only says
- * which addresses are public.  For IPv6 that is 2000::/3 less the parts of it
+ * check sits where the socket is opened (see http.c), and this file says which
+ * addresses are public.  Before that the URL itself is judged, strictly: where
+ * two programs could read two hosts out of it (a user name, a backslash, an
+ * address in octal, digits of another script) it is refused.  For IPv6 that is 2000::/3 less the parts of it
  * that lead elsewhere; all ranges are those of the IANA special-purpose
  * registries.
  */
@@ -160,4 +162,122 @@ guard_is_allowed_address(const struct sockaddr *address)
 			return true;
 	}
 	return false;
+}
+
+/* --- the URL --- */
+
+/* Names that mean the own machine or network wherever they are asked. */
+static bool
+is_local_name(const char *host)
+{
+	static const char *const ends[] = {
+		"localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp",
+		"private", "home.arpa"
+	};
+	int			length = strlen(host);
+
+	for (int i = 0; i < (int) lengthof(ends); i++)
+	{
+		int			n = strlen(ends[i]);
+
+		if (length >= n && pg_strcasecmp(host + length - n, ends[i]) == 0 &&
+			(length == n || host[length - n - 1] == '.'))
+			return true;
+	}
+	return strchr(host, '.') == NULL;	/* completed by the resolver with its own domain */
+}
+
+/* Does the last label look like a number?  Then it is an address or nothing. */
+static bool
+ends_in_number(const char *host)
+{
+	const char *last = strrchr(host, '.');
+
+	last = last != NULL ? last + 1 : host;
+	if (last[0] == '0' && (last[1] == 'x' || last[1] == 'X'))
+		return true;
+	return *last != '\0' && strspn(last, "0123456789") == strlen(last);
+}
+
+static const char *
+address_problem(int family, const char *text, bool *forbidden)
+{
+	union
+	{
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	}			address = {0};
+
+	address.any.sa_family = family;
+	if (inet_pton(family, text, family == AF_INET ? (void *) &address.v4.sin_addr
+				  : (void *) &address.v6.sin6_addr) != 1)
+		return "the host of the URL is no address of the usual form";
+	if (guard_is_public(&address.any) || guard_is_allowed_address(&address.any))
+		return NULL;
+	*forbidden = true;
+	return GUARD_NOT_PUBLIC;
+}
+
+const char *
+guard_url_problem(const char *url, bool host_allowed, bool *forbidden)
+{
+	const char *authority = strstr(url, "://");
+	char		host[256];
+	size_t		length;
+	const char *port;
+	bool		is_v6;
+
+	*forbidden = false;
+	if (authority == NULL || strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != authority - url)
+		return "not a valid URL";
+	authority += 3;
+	length = strcspn(authority, "/?#");
+	if (memchr(authority, '@', length) != NULL)
+		return "the URL must not hold a user name; store the login as a key";
+	is_v6 = *authority == '[';
+	for (size_t i = 0; i < length; i++)
+	{
+		unsigned char c = authority[i];
+
+		if (!((c >= '0' && c <= '9') || (pg_ascii_tolower(c) >= 'a' && pg_ascii_tolower(c) <= 'z') || c == '.' || c == '-' || c == '_' || c == ':' || c >= 0x80 ||
+			  (is_v6 && (c == '[' || c == ']'))))
+			return "the host of the URL has characters that no host has";
+	}
+	port = is_v6 ? memchr(authority, ']', length) : memchr(authority, ':', length);
+	if (is_v6 && port == NULL)
+		return "not a valid URL";
+	if (is_v6)
+		port = port + 1 < authority + length ? port + 1 : NULL;
+	if (port != NULL)
+	{
+		size_t		digits = authority + length - port - 1;
+
+		if (*port != ':' || digits > 5 || strspn(port + 1, "0123456789") < digits)
+			return "the port of the URL is not valid";
+		length = port - authority;
+	}
+	if (is_v6)
+	{
+		authority++;
+		length -= 2;
+	}
+	if (length == 0 || length >= sizeof(host))
+		return "not a valid URL";
+	memcpy(host, authority, length);
+	host[length] = '\0';
+	if (length > 1 && host[length - 1] == '.')
+		host[length - 1] = '\0';
+	if (host_allowed)
+		return NULL;
+	if (is_v6)
+		return address_problem(AF_INET6, host, forbidden);
+	if (ends_in_number(host))
+		return address_problem(AF_INET, host, forbidden);
+	if (is_local_name(host))
+	{
+		*forbidden = true;
+		return GUARD_NOT_PUBLIC;
+	}
+	return NULL;
 }

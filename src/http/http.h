@@ -3,19 +3,29 @@
 
 #include <curl/curl.h>
 
+typedef enum HttpKind
+{
+	HTTP_WEB, HTTP_MAIL, HTTP_IMAP, HTTP_FILE
+} HttpKind;
+
 /* One call under way; all of it is malloc'd, since libcurl's callbacks fill it. */
 typedef struct HttpCall
 {
 	CURL	   *easy;
+	HttpKind	kind;
 	struct curl_slist *headers;
+	struct curl_slist *open_headers;	/* those without a key, for redirects */
+	int			follow;			/* redirects that may still be followed */
+	int			redirects;		/* that were followed */
+	bool		redirect_refused;	/* the last one leads where it must not */
+	bool		binary;			/* the body comes as base64 */
+	int64		deadline_ms;	/* by the monotonic clock, redirects included */
 	struct curl_slist *recipients;	/* of a mail */
 	char	   *upload;			/* the mail itself */
 	size_t		upload_size;
 	size_t		upload_sent;
 	char		reply[512];		/* the mail server's last one */
 	bool		reply_goes_on;
-	bool		is_mail;
-	bool		is_imap;
 	bool		host_allowed;	/* named by allowed_hosts: no check of its address */
 	bool		blocked;		/* the guard refused an address */
 	bool		too_large;
@@ -34,12 +44,15 @@ typedef struct HttpCall
 } HttpCall;
 
 /*
- * Makes a call from a request, a JSON object:
+ * Makes a call from a request, a JSON object; docs/queue.md describes it for
+ * those who write kinds of jobs:
  *   url (required), method (GET), headers (object), body (text),
- *   timeout_ms (30000), max_bytes (1 MB),
+ *   timeout_ms (30000, at most 600000), max_bytes (1 MB, at most 64 MB),
+ *   follow (0): redirects of a GET that are followed, at most 5,
+ *   binary (false): the body comes as base64,
  *   auth: {"header": name, "prefix": text} or {"query": name} or {"basic": true},
  *   once: true has it made once at most, on a connection of its own,
- *   provider, api_key_id: handed back with the answer
+ *   provider, api_key_id: handed back with the answer.
  * Or sends a mail: url smtp:// or smtps://, and
  *   mail: {"from": address, "to": [addresses], "message": RFC 5322 text,
  *          "user": login for `secret`, "tls": "required" or "optional"}.
@@ -47,11 +60,22 @@ typedef struct HttpCall
  * Or asks a mailbox: url imap:// or imaps:// with the folder as its path, and
  *   imap: {"user": login for `secret`, "command": one IMAP command, "tls": as above}.
  * Or asks DNS: dns: a domain; whether it takes mail comes back as "dns", see dns.h.
- * `secret` goes where auth says; null without one.  Returns null and sets
- * *problem (static) where the request is not well-formed.
+ * Or reads a file: url ftp://, ftps:// or sftp://, and
+ *   file: {"user": login for `secret`, "tls": as above, "list": names of a folder,
+ *          "host_key": SHA256 fingerprint of an SFTP server}.
+ * `secret` goes where auth or user says; null without one.  Returns null and sets
+ * *problem (static) where the request is not well-formed.  A host that is not
+ * public makes a call all the same, which must not be started: it is `blocked`
+ * and its response says so.
  */
 extern HttpCall *http_call_new(const char *request, const char *secret,
 							   const char **problem);
+
+/*
+ * After a call has ended and before its response is taken: true if it is to be
+ * started again, as it was redirected and may follow.
+ */
+extern bool http_call_follow(HttpCall *call, CURLcode result);
 
 /* The longest that a request may take, all its redirects included. */
 extern long http_timeout_ms(const char *request);
@@ -67,14 +91,15 @@ extern bool http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_
  * What came back, as JSON text (malloc'd):
  *   {"status": n, "headers": {...}, "body": text, "error": text or null,
  *    "blocked": by the guard, "elapsed_ms": n, "provider": text, "api_key_id": text}
- * The body is UTF-8 without NUL, whatever its encoding; see charset.h.  The key
- * does not come back: where the service quotes it, asterisks stand in its place.
+ * The body is UTF-8 without NUL; what is not UTF-8 is read as Windows-1252.
  * After a mail there is also
  *   "smtp": {"code": of the last reply, "reply": its text,
  *            "handed_over": was the whole message given away?}:
  *   an error after that, with code 354, leaves open whether it was taken.
- * After imap the body is null and "body_base64" holds every line that the server
- * said, literals included, byte by byte.
+ * With binary the body is null and "body_base64" holds it byte by byte; after imap
+ * that is every line that the server said, literals included.  After redirects
+ * "url" is where they led.  Of a file, status is 200, or 401, 403, 404 as the
+ * server's words mean.
  */
 extern char *http_call_response(HttpCall *call, CURLcode result);
 

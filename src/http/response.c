@@ -12,6 +12,7 @@
 #include "core/json.h"
 #include "http/charset.h"
 #include "http/dns.h"
+#include "http/guard.h"
 #include "http/http.h"
 
 #define MIN_HIDDEN 4			/* shorter keys are words that may stand anywhere */
@@ -45,11 +46,11 @@ headers_json(const char *lines)
 	return headers;
 }
 
-/* What the mail server said, or what a mailbox said, beside the answer. */
+/* What the mail server said, and a body byte by byte, beside the answer. */
 static void
 add_session(HttpCall *call, json_t *response)
 {
-	if (call->is_mail)
+	if (call->kind == HTTP_MAIL)
 	{
 		char	   *reply = charset_to_utf8(call->reply, strlen(call->reply), NULL);
 
@@ -60,7 +61,7 @@ add_session(HttpCall *call, json_t *response)
 											 call->upload_sent == call->upload_size)));
 		free(reply);
 	}
-	if (call->is_imap && call->body_size > 0)
+	if (call->binary && call->body_size > 0)
 	{
 		char	   *encoded = malloc(call->body_size / 3 * 4 + 5);
 
@@ -88,7 +89,7 @@ http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after, const
 		return false;
 	}
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (call->is_mail || call->is_imap || (status != 429 && status < 500))
+	if (call->kind != HTTP_WEB || (status != 429 && status < 500))
 		return true;
 	curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &seconds);
 	*retry_after = Min(seconds, 86400);
@@ -135,6 +136,37 @@ dns_response(HttpCall *call)
 	return text;
 }
 
+/* FTP and SFTP have no common statuses; those of HTTP say the same. */
+static long
+file_status(CURLcode result)
+{
+	switch (result)
+	{
+		case CURLE_OK:
+			return 200;
+		case CURLE_LOGIN_DENIED:
+			return 401;
+		case CURLE_REMOTE_ACCESS_DENIED:
+			return 403;
+		case CURLE_REMOTE_FILE_NOT_FOUND:
+		case CURLE_FTP_COULDNT_RETR_FILE:
+			return 404;
+		default:
+			return 0;
+	}
+}
+
+/* Where redirects led; without the query, which may repeat a key. */
+static void
+add_url(HttpCall *call, json_t *response)
+{
+	char	   *url = NULL;
+
+	curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url);
+	if (url != NULL)
+		json_object_set_new(response, "url", json_stringn(url, strcspn(url, "?#")));
+}
+
 char *
 http_call_response(HttpCall *call, CURLcode result)
 {
@@ -152,23 +184,27 @@ http_call_response(HttpCall *call, CURLcode result)
 	hide_secret(call, call->body, call->body_size);
 	hide_secret(call, call->response_headers, call->response_headers_size);
 	hide_secret(call, call->error, strlen(call->error));
-	body = charset_to_utf8(call->body ? call->body : "", call->body_size, type);
+	body = call->binary ? NULL : charset_to_utf8(call->body ? call->body : "", call->body_size, type);
 	free(type);
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &elapsed);
 	if (call->blocked)
-		error = "the address is not public; the setting sales_assistant.allowed_hosts can allow it";
+		error = GUARD_NOT_PUBLIC;
+	else if (call->redirect_refused)
+		error = call->error;
 	else if (call->too_large)
 		error = "the answer is larger than allowed";
 	else if (result != CURLE_OK)
 		error = call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
-	if (error != NULL)
+	if (call->kind == HTTP_FILE)
+		status = file_status(result);
+	else if (error != NULL)
 		status = 0;				/* what came of the answer is not to be used */
 	response = json_pack("{s:i, s:o, s:s?, s:s?, s:b, s:I, s:s, s:s}",
 						 "status", (int) status,
 						 "headers", headers_json(call->response_headers_size > 0
 												 ? call->response_headers : NULL),
-						 "body", error == NULL && !call->is_imap ? body : NULL,
+						 "body", error == NULL && !call->binary ? body : NULL,
 						 "error", error,
 						 "blocked", (int) call->blocked,
 						 "elapsed_ms", (json_int_t) (elapsed / 1000),
@@ -176,6 +212,8 @@ http_call_response(HttpCall *call, CURLcode result)
 						 "api_key_id", call->api_key_id);
 	if (response != NULL)
 		add_session(call, response);
+	if (response != NULL && call->redirects > 0 && error == NULL)
+		add_url(call, response);
 	free(body);
 	text = response != NULL ? json_dumps(response, JSON_COMPACT) : NULL;
 	json_decref(response);

@@ -161,7 +161,10 @@ hand_over(CallDone done)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &call);
 		(void) curl_multi_remove_handle(multi, call->easy);
-		done(call, result);
+		if (http_call_follow(call, result))
+			calls_start(call);
+		else
+			done(call, result);
 	}
 	for (HttpCall *call; (call = dns_next_done()) != NULL;)
 		done(call, CURLE_OK);

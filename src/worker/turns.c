@@ -133,6 +133,17 @@ make_call(const Job *job, const char *request, const char *secret)
 	prepared = open;
 }
 
+static void
+call_done(HttpCall *call, CURLcode result)
+{
+	OpenCall   *open = call->owner;
+
+	open->result = result;
+	open->next = NULL;
+	*finished_end = open;
+	finished_end = &open->next;
+}
+
 void
 worker_start_calls(bool committed)
 {
@@ -142,7 +153,9 @@ worker_start_calls(bool committed)
 
 		prepared = open->next;
 		open->next = NULL;
-		if (committed)
+		if (committed && open->http->blocked)
+			call_done(open->http, CURLE_ABORTED_BY_CALLBACK);
+		else if (committed)
 			calls_start(open->http);
 		else
 			open_call_free(open);
@@ -295,17 +308,6 @@ worker_first_turns(List *jobs)
 }
 
 /* --- answers --- */
-
-static void
-call_done(HttpCall *call, CURLcode result)
-{
-	OpenCall   *open = call->owner;
-
-	open->result = result;
-	open->next = NULL;
-	*finished_end = open;
-	finished_end = &open->next;
-}
 
 void
 worker_wait(long timeout_ms)

@@ -1,0 +1,630 @@
+/*
+ * request.c
+ *		From a request in JSON to a libcurl handle: HTTP(S), SMTP(S), IMAP(S),
+ *		FTP(S) and SFTP; bounded, verified, and only to where the guard lets it.
+ *
+ * Nothing in a libcurl callback throws or pallocs: libcurl's frames lie
+ * between, and a longjmp over them would break its state.  libcurl never follows
+ * a redirect by itself: http_call_follow() has the guard judge the next URL as
+ * it judged the first, and leaves the key behind.  Proxies are never used, as
+ * the guard could not see past them.
+ */
+#include "postgres.h"
+
+#include <arpa/inet.h>
+#include <idn2.h>
+#include <openssl/crypto.h>
+#include <time.h>
+
+#include "core/guc.h"
+#include "core/json.h"
+#include "http/dns.h"
+#include "http/guard.h"
+#include "http/http.h"
+
+#define DEFAULT_TIMEOUT_MS 30000
+#define MAX_TIMEOUT_MS 600000
+#define DEFAULT_MAX_BYTES (1024 * 1024)
+#define LIMIT_MAX_BYTES (64 * 1024 * 1024)
+#define MAX_HEADERS_SIZE 65536
+#define CONNECT_TIMEOUT_MS 10000
+#define MAX_REDIRECTS 5
+
+/* --- callbacks --- */
+
+static curl_socket_t
+open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	HttpCall   *call = data;
+
+	if (purpose != CURLSOCKTYPE_IPCXN ||
+		(!call->host_allowed && !guard_is_public(&address->addr) &&
+		 !guard_is_allowed_address(&address->addr)))
+	{
+		call->blocked = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static size_t
+take_body(char *data, size_t size, size_t count, void *arg)
+{
+	HttpCall   *call = arg;
+	size_t		bytes = size * count;
+
+	if (call->body_size + bytes > call->max_bytes)
+	{
+		call->too_large = true;
+		return 0;
+	}
+	if (call->body_size + bytes + 1 > call->body_capacity)
+	{
+		size_t		capacity = Max(call->body_capacity * 2, call->body_size + bytes + 1);
+		char	   *grown = realloc(call->body, capacity);
+
+		if (grown == NULL)
+			return 0;
+		call->body = grown;
+		call->body_capacity = capacity;
+	}
+	memcpy(call->body + call->body_size, data, bytes);
+	call->body_size += bytes;
+	call->body[call->body_size] = '\0';
+	return bytes;
+}
+
+static size_t
+take_header(char *data, size_t size, size_t count, void *arg)
+{
+	HttpCall   *call = arg;
+	size_t		bytes = size * count;
+	size_t		length = bytes;
+	char	   *grown;
+
+	if (bytes > 5 && strncmp(data, "HTTP/", 5) == 0)
+	{
+		/* A new response begins, as after "100 Continue". */
+		call->response_headers_size = 0;
+		return bytes;
+	}
+	while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r'))
+		length--;
+	if (length == 0 || memchr(data, ':', length) == NULL)
+		return bytes;
+	if (call->response_headers_size + length + 2 > MAX_HEADERS_SIZE)
+		return 0;
+	grown = realloc(call->response_headers, call->response_headers_size + length + 2);
+	if (grown == NULL)
+		return 0;
+	call->response_headers = grown;
+	memcpy(grown + call->response_headers_size, data, length);
+	for (char *p = grown + call->response_headers_size; *p != ':'; p++)
+		*p = pg_ascii_tolower((unsigned char) *p);
+	call->response_headers_size += length;
+	grown[call->response_headers_size++] = '\n';
+	grown[call->response_headers_size] = '\0';
+	return bytes;
+}
+
+/* Keeps the last reply of a mail server, its lines joined. */
+static size_t
+take_reply(char *data, size_t size, size_t count, void *arg)
+{
+	HttpCall   *call = arg;
+	size_t		bytes = size * count;
+	size_t		length = bytes;
+	size_t		used = call->reply_goes_on ? strlen(call->reply) : 0;
+
+	/* the answer to libcurl's QUIT says nothing of the mail */
+	if (bytes >= 3 && strncmp(data, "221", 3) == 0)
+		return bytes;
+	while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r'))
+		length--;
+	call->reply_goes_on = length > 3 && data[3] == '-';
+	if (used > 0 && used + 1 < sizeof(call->reply))
+		call->reply[used++] = ' ';
+	length = Min(length, sizeof(call->reply) - 1 - used);
+	memcpy(call->reply + used, data, length);
+	call->reply[used + length] = '\0';
+	return bytes;
+}
+
+static size_t
+discard(char *data, size_t size, size_t count, void *arg)
+{
+	return size * count;
+}
+
+static size_t
+give_upload(char *into, size_t size, size_t count, void *arg)
+{
+	HttpCall   *call = arg;
+	size_t		bytes = Min(size * count, call->upload_size - call->upload_sent);
+
+	memcpy(into, call->upload + call->upload_sent, bytes);
+	call->upload_sent += bytes;
+	return bytes;
+}
+
+/* --- building a call --- */
+
+static bool
+add_header(struct curl_slist **headers, const char *name, const char *prefix, const char *value)
+{
+	char	   *line;
+	struct curl_slist *list;
+	int			size = strlen(name) + strlen(prefix) + strlen(value) + 3;
+
+	/* A line break would start another header. */
+	if (strpbrk(name, "\r\n:") != NULL || strpbrk(value, "\r\n") != NULL)
+		return false;
+	line = malloc(size);
+	if (line == NULL)
+		return false;
+	snprintf(line, size, "%s: %s%s", name, prefix, value);
+	list = curl_slist_append(*headers, line);
+	OPENSSL_cleanse(line, size);
+	free(line);
+	if (list == NULL)
+		return false;
+	*headers = list;
+	return true;
+}
+
+static const char *
+apply_auth(HttpCall *call, CURLU *url, json_t *auth, const char *secret)
+{
+	const char *header = json_string_value(json_object_get(auth, "header"));
+	const char *prefix = json_string_value(json_object_get(auth, "prefix"));
+	const char *query = json_string_value(json_object_get(auth, "query"));
+
+	if (secret == NULL)
+		return "the request needs a key and there is none";
+	if (header != NULL)
+		return add_header(&call->headers, header, prefix ? prefix : "", secret)
+			? NULL : "the key cannot be sent in a header";
+	if (query != NULL)
+	{
+		char	   *escaped = curl_easy_escape(call->easy, secret, 0);
+		int			size = strlen(query) + strlen(escaped) + 2;
+		char	   *pair = malloc(size);
+		CURLUcode	code;
+
+		snprintf(pair, size, "%s=%s", query, escaped);
+		code = curl_url_set(url, CURLUPART_QUERY, pair, CURLU_APPENDQUERY);
+		OPENSSL_cleanse(pair, size);
+		OPENSSL_cleanse(escaped, strlen(escaped));
+		free(pair);
+		curl_free(escaped);
+		return code == CURLUE_OK ? NULL : "the key cannot be sent in the URL";
+	}
+	if (json_is_true(json_object_get(auth, "basic")))
+	{
+		curl_easy_setopt(call->easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+		curl_easy_setopt(call->easy, CURLOPT_USERNAME, secret);
+		curl_easy_setopt(call->easy, CURLOPT_PASSWORD, "");
+		return NULL;
+	}
+	return "the request's auth is of no known kind";
+}
+
+static long
+bounded(json_t *request, const char *key, long otherwise, long most)
+{
+	json_t	   *value = json_object_get(request, key);
+
+	if (!json_is_integer(value) || json_integer_value(value) <= 0)
+		return otherwise;
+	return Min(json_integer_value(value), most);
+}
+
+/*
+ * Names in other scripts are looked up in their ASCII form.  Strictly by
+ * IDNA2008: what only maps to a name (circled or wide letters) is none.
+ */
+static const char *
+host_to_ascii(CURLU *url)
+{
+	char	   *host = NULL;
+	uint8_t    *ascii = NULL;
+	const char *problem = NULL;
+	bool		plain = true;
+
+	if (curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK)
+		return "not a valid URL";
+	for (char *c = host; *c != '\0'; c++)
+		plain = plain && !IS_HIGHBIT_SET(*c);
+	if (!plain &&
+		(idn2_lookup_u8((uint8_t *) host, &ascii, IDN2_NFC_INPUT | IDN2_NO_TR46) != IDN2_OK ||
+		 curl_url_set(url, CURLUPART_HOST, (char *) ascii, 0) != CURLUE_OK))
+		problem = "the host of the URL is no valid international name";
+	idn2_free(ascii);
+	curl_free(host);
+	return problem;
+}
+
+static bool
+is_scheme_of(const HttpCall *call, const char *scheme)
+{
+	static const char *const schemes[][4] = {
+		[HTTP_WEB] = {"http", "https"},
+		[HTTP_MAIL] = {"smtp", "smtps"},
+		[HTTP_IMAP] = {"imap", "imaps"},
+		[HTTP_FILE] = {"ftp", "ftps", "sftp"},
+	};
+
+	for (int i = 0; i < 4 && schemes[call->kind][i] != NULL; i++)
+		if (strcmp(scheme, schemes[call->kind][i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Reads a URL, judges it, and makes it the call's; a key of the query is added
+ * after that.  Sets host_allowed for this host.
+ */
+static const char *
+set_url(HttpCall *call, CURLU *url, const char *text, json_t *auth, const char *secret)
+{
+	static const char *const complaints[] = {
+		[HTTP_WEB] = "only http and https URLs can be called",
+		[HTTP_MAIL] = "a mail needs an smtp or smtps URL",
+		[HTTP_IMAP] = "a mailbox needs an imap or imaps URL",
+		[HTTP_FILE] = "a file needs an ftp, ftps or sftp URL",
+	};
+	char	   *host = NULL;
+	char	   *port = NULL;
+	char	   *scheme = NULL;
+	char	   *full = NULL;
+	const char *problem = NULL;
+
+	if (text == NULL ||
+		curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE) != CURLUE_OK ||
+		curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
+		problem = "not a valid URL";
+	else if (!is_scheme_of(call, scheme))
+		problem = complaints[call->kind];
+	else if (curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+			 curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
+		problem = "not a valid URL";
+	if (problem == NULL)
+	{
+		call->host_allowed = guard_is_allowed_host(host, atoi(port));
+		problem = guard_url_problem(text, call->host_allowed, &call->blocked);
+	}
+	if (problem == NULL)
+		problem = host_to_ascii(url);
+	if (problem == NULL && json_is_object(auth))
+		problem = apply_auth(call, url, auth, secret);
+	if (problem == NULL && curl_url_get(url, CURLUPART_URL, &full, 0) != CURLUE_OK)
+		problem = "not a valid URL";
+	if (problem == NULL)
+		curl_easy_setopt(call->easy, CURLOPT_URL, full);
+	if (full != NULL)
+		OPENSSL_cleanse(full, strlen(full));
+	curl_free(host);
+	curl_free(port);
+	curl_free(scheme);
+	curl_free(full);
+	return problem;
+}
+
+static void
+note(json_t *request, const char *key, char *into, size_t size)
+{
+	const char *value = json_string_value(json_object_get(request, key));
+
+	strlcpy(into, value ? value : "", size);
+}
+
+static const char *
+set_content(HttpCall *call, json_t *request)
+{
+	const char *method = json_string_value(json_object_get(request, "method"));
+	const char *body = json_string_value(json_object_get(request, "body"));
+	const char *name;
+	json_t	   *value;
+
+	json_object_foreach(json_object_get(request, "headers"), name, value)
+		if (!json_is_string(value) || !add_header(&call->headers, name, "", json_string_value(value)) ||
+			!add_header(&call->open_headers, name, "", json_string_value(value)))
+			return "a header of the request is not valid";
+	if (body != NULL)
+	{
+		curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+						 (curl_off_t) json_string_length(json_object_get(request, "body")));
+		curl_easy_setopt(call->easy, CURLOPT_COPYPOSTFIELDS, body);
+		/* libcurl would wait for "100 Continue" before a long body */
+		add_header(&call->headers, "Expect", "", "");
+	}
+	if (method != NULL && strcmp(method, "GET") != 0)
+	{
+		if (strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != strlen(method) || strlen(method) > 16)
+			return "the method of the request is not valid";
+		if (strcmp(method, "HEAD") == 0)
+			curl_easy_setopt(call->easy, CURLOPT_NOBODY, 1L);
+		else
+			curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, method);
+	}
+	if (body == NULL && (method == NULL || strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0))
+		call->follow = bounded(request, "follow", 0, MAX_REDIRECTS);
+	curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+	return NULL;
+}
+
+/* An address that can stand in a command of SMTP. */
+static bool
+is_mail_address(const char *address)
+{
+	return address != NULL && strchr(address, '@') != NULL && strlen(address) < 255 &&
+		strpbrk(address, " \t\r\n<>\"(),:;") == NULL;
+}
+
+/* Login and encryption of a session of SMTP or IMAP. */
+static void
+set_login(HttpCall *call, json_t *session, const char *secret)
+{
+	const char *user = json_string_value(json_object_get(session, "user"));
+	const char *tls = json_string_value(json_object_get(session, "tls"));
+	bool		optional = call->host_allowed && (tls == NULL || strcmp(tls, "required") != 0);
+
+	curl_easy_setopt(call->easy, CURLOPT_USE_SSL,
+					 (long) (optional ? CURLUSESSL_TRY : CURLUSESSL_ALL));
+	if (user != NULL && secret != NULL)
+	{
+		curl_easy_setopt(call->easy, CURLOPT_USERNAME, user);
+		curl_easy_setopt(call->easy, CURLOPT_PASSWORD, secret);
+	}
+}
+
+static const char *
+set_mail(HttpCall *call, json_t *mail, const char *secret)
+{
+	const char *from = json_string_value(json_object_get(mail, "from"));
+	const char *message = json_string_value(json_object_get(mail, "message"));
+	json_t	   *to = json_object_get(mail, "to");
+	CURL	   *easy = call->easy;
+
+	if (!is_mail_address(from) || json_array_size(to) == 0 || message == NULL)
+		return "the mail needs from, to and message";
+	for (size_t i = 0; i < json_array_size(to); i++)
+	{
+		const char *address = json_string_value(json_array_get(to, i));
+		struct curl_slist *list;
+
+		if (!is_mail_address(address))
+			return "a recipient is no mail address";
+		list = curl_slist_append(call->recipients, address);
+		if (list == NULL)
+			return "out of memory";
+		call->recipients = list;
+	}
+	call->upload = strdup(message);
+	if (call->upload == NULL)
+		return "out of memory";
+	call->upload_size = strlen(message);
+	curl_easy_setopt(easy, CURLOPT_MAIL_FROM, from);
+	curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, call->recipients);
+	curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+	curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_upload);
+	curl_easy_setopt(easy, CURLOPT_READDATA, call);
+	curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t) call->upload_size);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_reply);
+	set_login(call, mail, secret);
+	return NULL;
+}
+
+static const char *
+set_imap(HttpCall *call, json_t *imap, const char *secret)
+{
+	const char *command = json_string_value(json_object_get(imap, "command"));
+	CURL	   *easy = call->easy;
+
+	if (command == NULL || strpbrk(command, "\r\n") != NULL)
+		return "the mailbox needs a command of one line";
+	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, command);
+	/* Literals come by the lines of the session alone; see imap.c of libcurl. */
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, discard);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 262144L);
+	/* What a hostile mail could confuse ends with its call. */
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+	set_login(call, imap, secret);
+	return NULL;
+}
+
+/* A file by FTP or SFTP, or the names in a folder. */
+static const char *
+set_file(HttpCall *call, json_t *file, const char *url, const char *secret)
+{
+	const char *host_key = json_string_value(json_object_get(file, "host_key"));
+	CURL	   *easy = call->easy;
+
+	set_login(call, file, secret);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, discard);
+	curl_easy_setopt(easy, CURLOPT_FTP_SKIP_PASV_IP, 1L);
+	if (json_is_true(json_object_get(file, "list")))
+	{
+		if (url[strlen(url) - 1] != '/')
+			return "the URL of a folder ends with a slash";
+		curl_easy_setopt(easy, CURLOPT_DIRLISTONLY, 1L);
+	}
+	if (pg_strncasecmp(url, "sftp:", 5) != 0)
+		return NULL;
+	curl_easy_setopt(easy, CURLOPT_SSH_AUTH_TYPES, (long) (CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
+	if (host_key != NULL && strncmp(host_key, "SHA256:", 7) == 0)
+		host_key += 7;
+	if (host_key != NULL)
+		return curl_easy_setopt(easy, CURLOPT_SSH_HOST_PUBLIC_KEY_SHA256, host_key) == CURLE_OK
+			? NULL : "host_key is not valid";
+	return call->host_allowed ? NULL
+		: "sftp needs host_key, the SHA256 fingerprint of the server's key as ssh-keygen -l shows it";
+}
+
+static void
+set_common(HttpCall *call, long timeout)
+{
+	CURL	   *easy = call->easy;
+
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	if (guc_ca_file != NULL && guc_ca_file[0] != '\0')
+		curl_easy_setopt(easy, CURLOPT_CAINFO, guc_ca_file);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) CONNECT_TIMEOUT_MS);
+	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "sales_assistant");
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
+}
+
+static int64
+monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Fills a call whose handle is there; what is wrong with the request, or null. */
+static const char *
+set_call(HttpCall *call, CURLU *url, json_t *request, const char *secret)
+{
+	static const char *const protocols[] = {
+		[HTTP_WEB] = "http,https", [HTTP_MAIL] = "smtp,smtps",
+		[HTTP_IMAP] = "imap,imaps", [HTTP_FILE] = "ftp,ftps,sftp"
+	};
+	const char *text = json_string_value(json_object_get(request, "url"));
+	json_t	   *mail = json_object_get(request, "mail");
+	json_t	   *imap = json_object_get(request, "imap");
+	json_t	   *file = json_object_get(request, "file");
+	long		timeout = bounded(request, "timeout_ms", DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS);
+	const char *problem;
+
+	call->kind = json_is_object(mail) ? HTTP_MAIL : json_is_object(imap) ? HTTP_IMAP
+		: json_is_object(file) ? HTTP_FILE : HTTP_WEB;
+	call->deadline_ms = monotonic_ms() + timeout;
+	call->max_bytes = bounded(request, "max_bytes", DEFAULT_MAX_BYTES, LIMIT_MAX_BYTES);
+	call->binary = call->kind == HTTP_IMAP || json_is_true(json_object_get(request, "binary"));
+	note(request, "provider", call->provider, sizeof(call->provider));
+	note(request, "api_key_id", call->api_key_id, sizeof(call->api_key_id));
+	if (json_is_string(json_object_get(request, "dns")))
+	{
+		call->dns = dns_query_new(json_string_value(json_object_get(request, "dns")), call);
+		return call->dns == NULL ? "out of memory" : NULL;
+	}
+	if (secret != NULL && (call->secret = strdup(secret)) == NULL)
+		return "out of memory";
+	set_common(call, timeout);
+	/* libcurl repeats a request when a kept connection turns out to be closed */
+	if (json_is_true(json_object_get(request, "once")))
+		curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(call->easy, CURLOPT_PROTOCOLS_STR, protocols[call->kind]);
+	problem = set_url(call, url, text, json_object_get(request, "auth"), secret);
+	if (problem != NULL)
+		return problem;
+	switch (call->kind)
+	{
+		case HTTP_MAIL:
+			return set_mail(call, mail, secret);
+		case HTTP_IMAP:
+			return set_imap(call, imap, secret);
+		case HTTP_FILE:
+			return set_file(call, file, text, secret);
+		case HTTP_WEB:
+			break;
+	}
+	return set_content(call, request);
+}
+
+HttpCall *
+http_call_new(const char *request_text, const char *secret, const char **problem)
+{
+	json_t	   *request = json_loads(request_text, 0, NULL);
+	HttpCall   *call = calloc(1, sizeof(HttpCall));
+	CURLU	   *url = curl_url();
+
+	*problem = NULL;
+	if (call == NULL || url == NULL || (call->easy = curl_easy_init()) == NULL)
+		*problem = "out of memory";
+	else if (!json_is_object(request))
+		*problem = "the request is not a JSON object";
+	else
+		*problem = set_call(call, url, request, secret);
+	curl_url_cleanup(url);
+	json_decref(request);
+	/* A host that is not public is an answer, as it is when DNS says so. */
+	if (*problem != NULL && call != NULL && call->blocked && call->easy != NULL)
+		*problem = NULL;
+	if (*problem != NULL)
+	{
+		http_call_free(call);
+		return NULL;
+	}
+	return call;
+}
+
+bool
+http_call_follow(HttpCall *call, CURLcode result)
+{
+	long		status = 0;
+	char	   *target = NULL;
+	CURLU	   *url;
+	const char *problem;
+	int64		left = call->deadline_ms - monotonic_ms();
+
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(call->easy, CURLINFO_REDIRECT_URL, &target);
+	if (call->follow <= 0 || result != CURLE_OK || target == NULL || left <= 0 ||
+		!(status == 301 || status == 302 || status == 303 || status == 307 || status == 308))
+		return false;
+	call->follow--;
+	call->redirects++;
+	target = strdup(target);
+	url = curl_url();
+	if (target == NULL || url == NULL)
+		problem = "out of memory";
+	else
+		problem = set_url(call, url, target, NULL, NULL);
+	curl_url_cleanup(url);
+	if (problem != NULL)
+	{
+		/* where it must not go; the redirect itself is no answer either */
+		strlcpy(call->error, problem, sizeof(call->error));
+		call->redirect_refused = true;
+		free(target);
+		return false;
+	}
+	/* The key is for the host that it was given for. */
+	curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->open_headers);
+	curl_easy_setopt(call->easy, CURLOPT_USERNAME, NULL);
+	curl_easy_setopt(call->easy, CURLOPT_PASSWORD, NULL);
+	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long) left);
+	call->body_size = 0;
+	call->response_headers_size = 0;
+	free(target);
+	return true;
+}
+
+long
+http_timeout_ms(const char *request)
+{
+	json_t	   *value = json_loads(request, 0, NULL);
+	long		timeout = bounded(value, "timeout_ms", DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS);
+
+	json_decref(value);
+	return timeout;
+}

@@ -1,0 +1,92 @@
+# Peers of the worker's tests: servers of test/servers, certificates, and a kind
+# of job that makes any call and keeps what came back.
+package Peers;
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use Exporter qw(import);
+use File::Basename;
+use IPC::Run;
+use PostgreSQL::Test::Utils;
+use Time::HiRes qw(usleep);
+
+our @EXPORT = qw(start_peer stop_peers make_certificates probe_sql wait_for);
+my $servers = abs_path(dirname(__FILE__));
+my @running;
+
+# Waits until a sub is true, three minutes at most.
+sub wait_for
+{
+	my ($what) = @_;
+	for (1 .. 1800)
+	{
+		my $is = $what->();
+		return $is if $is;
+		usleep(100_000);
+	}
+	die 'gave up waiting';
+}
+
+# Starts peer.py; returns its directory and ports.
+sub start_peer
+{
+	my ($dir, @certificate) = @_;
+	mkdir $dir;
+	append_to_file("$dir/requests", '');
+	push @running, IPC::Run::start([ '/usr/bin/python3', "$servers/peer.py", $dir, @certificate ]);
+	wait_for(sub { -e "$dir/port.http" && (!@certificate || -e "$dir/port.https") });
+	return { dir => $dir, http => slurp_file("$dir/port.http"), https => @certificate ? slurp_file("$dir/port.https") : undef };
+}
+
+sub stop_peers
+{
+	$_->kill_kill for @running;
+	@running = ();
+}
+
+# A certificate authority in $dir, and a certificate for each of the names:
+# NAME.crt and NAME.key; "expired:NAME" is out of date, "self:NAME" signs itself.
+sub make_certificates
+{
+	my ($dir, @names) = @_;
+	mkdir $dir;
+	my $run = sub { run_log([ 'openssl', @_ ]) or die "openssl failed" };
+	my @key = ('-newkey', 'rsa:2048', '-nodes', '-sha256');
+	$run->('req', '-x509', @key, '-days', '30', '-subj', '/CN=test authority', '-keyout', "$dir/ca.key", '-out', "$dir/ca.crt");
+	for my $wanted (@names)
+	{
+		my ($how, $name) = $wanted =~ /^(?:(expired|self):)?(.*)/;
+		$how //= '';
+		my $file = "$dir/" . ($how ? "$how.$name" : $name);
+		my $san = $name =~ /^[\d.]+$/ ? "IP:$name" : "DNS:$name";
+		if ($how eq 'self')
+		{
+			$run->('req', '-x509', @key, '-days', '30', '-subj', "/CN=$name", '-addext', "subjectAltName=$san", '-keyout', "$file.key", '-out', "$file.crt");
+			next;
+		}
+		append_to_file("$file.ext", "subjectAltName=$san\n");
+		$run->('req', @key, '-subj', "/CN=$name", '-keyout', "$file.key", '-out', "$file.csr");
+		$run->('x509', '-req', '-in', "$file.csr", '-CA', "$dir/ca.crt", '-CAkey', "$dir/ca.key", '-CAcreateserial',
+			'-days', $how eq 'expired' ? '-1' : '30', '-extfile', "$file.ext", '-out', "$file.crt");
+	}
+}
+
+# A kind of job "probe": args is the request; table probed keeps the answer and
+# how often a job was settled.  args.then is the outcome, done if there is none.
+sub probe_sql
+{
+	return <<'SQL';
+CREATE TABLE probed (job uuid, company uuid, response jsonb, at timestamptz DEFAULT clock_timestamp());
+CREATE FUNCTION probe_prepare(job uuid, company uuid, args jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN RETURN args - 'then' - 'tag'; END $$;
+CREATE FUNCTION probe_settle(job uuid, company uuid, args jsonb, response jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.probed VALUES (job, company, response);
+	RETURN coalesce(args -> 'then', '{"outcome": "done"}');
+END $$;
+INSERT INTO sales_internal.job_kinds (kind, mode, prepare_function, settle_function)
+VALUES ('probe', 'http', 'public.probe_prepare', 'public.probe_settle');
+SQL
+}
+
+1;

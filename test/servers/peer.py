@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+"""An HTTP peer that behaves well or badly, as the path says.
+
+usage: peer.py DIR [CERT KEY]     writes its ports to DIR/port.http (and DIR/port.https)
+                                  and a line "METHOD TARGET" for each request to DIR/requests
+
+/ok                 200 with {"ok": true}           /echo       the request's headers as JSON
+/status/N[?after=S] that status, Retry-After: S     /wait/MS    200 after so long
+/never              no answer                       /drip       an answer that never ends, a byte at a time
+/huge               a body without an end           /headers    headers without an end
+/truncated          less than Content-Length says   /reset      the connection is reset
+/badjson  /badutf8  /duplicate  /nul                bodies that are not what they should be
+/to?URL             redirects to the URL            /loop       redirects to itself
+"""
+import asyncio
+import json
+import os
+import socket
+import ssl
+import struct
+import sys
+from urllib.parse import unquote
+
+DIR = sys.argv[1]
+
+
+def answer(status, body=b"", headers=()):
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", "Content-Type: application/json", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+async def drip(writer):
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def flood(writer, head, piece):
+    writer.write(head)
+    while True:
+        writer.write(piece)
+        await writer.drain()
+
+
+async def serve_one(method, target, headers, writer):
+    path, _, query = target.partition("?")
+    parts = path.strip("/").split("/")
+    what = parts[0]
+    if what == "ok":
+        writer.write(answer(200, b'{"ok": true}'))
+    elif what == "echo":
+        writer.write(answer(200, json.dumps({"method": method, "target": target, "headers": headers}).encode()))
+    elif what == "status":
+        after = [f"Retry-After: {query[6:]}"] if query.startswith("after=") else []
+        writer.write(answer(int(parts[1]), b'{"error": {"message": "status %d"}}' % int(parts[1]), after))
+    elif what == "wait":
+        await asyncio.sleep(int(parts[1]) / 1000)
+        writer.write(answer(200, b'{"ok": true}'))
+    elif what == "never":
+        await asyncio.sleep(3600)
+    elif what == "drip":
+        await drip(writer)
+    elif what == "huge":
+        await flood(writer, b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536)
+    elif what == "headers":
+        await flood(writer, b"HTTP/1.1 200 OK\r\n", b"X-Filler: " + b"y" * 1000 + b"\r\n")
+    elif what == "truncated":
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"half\":")
+        await writer.drain()
+        raise ConnectionError
+    elif what == "reset":
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionError
+    elif what == "badjson":
+        writer.write(answer(200, b'{"ok": tru'))
+    elif what == "badutf8":
+        writer.write(answer(200, b'{"ok": "caf\xe9 \xff\xfe \x80"}'))
+    elif what == "duplicate":
+        writer.write(answer(200, b'{"ok": false, "ok": true}'))
+    elif what == "nul":
+        writer.write(answer(200, b'{"ok": "\\u0000"}\x00\x00', ["X-Odd: caf\xe9"]))
+    elif what == "to":
+        writer.write(answer(302, b"", [f"Location: {unquote(query)}"]))
+    elif what == "loop":
+        writer.write(answer(302, b"", [f"Location: {path}?{len(query) + 1}"]))
+    else:
+        writer.write(answer(404, b"{}"))
+
+
+async def serve(reader, writer):
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            method, target, _ = head[0].split(" ", 2)
+            headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in head[1:] if ": " in line)}
+            await reader.readexactly(int(headers.get("content-length", 0)))
+            with open(os.path.join(DIR, "requests"), "a") as log:
+                log.write(f"{method} {target}\n")
+            await serve_one(method, target, headers, writer)
+            await writer.drain()
+    except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError):
+        pass
+    finally:
+        writer.close()
+
+
+async def listen(name, context=None):
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context, backlog=1024)
+    with open(os.path.join(DIR, f"port.{name}.tmp"), "w") as f:
+        f.write(str(server.sockets[0].getsockname()[1]))
+    os.rename(os.path.join(DIR, f"port.{name}.tmp"), os.path.join(DIR, f"port.{name}"))
+    return server
+
+
+async def main():
+    servers = [await listen("http")]
+    if len(sys.argv) > 3:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[2], sys.argv[3])
+        servers.append(await listen("https", context))
+    await asyncio.gather(*(s.serve_forever() for s in servers))
+
+asyncio.run(main())
