@@ -131,15 +131,15 @@ is(verdict({ url => "$far/loop", follow => 5 }), 'public', 'a loop of redirects'
 is($node->safe_psql('postgres', q{SELECT response ->> 'status' FROM probed ORDER BY at DESC LIMIT 1}), '302', 'ends after five');
 is(scalar(() = slurp_file("$peer->{dir}/requests") =~ m{GET /loop}g), 6, 'and is not asked more often');
 
-# The key stays with the host that it was given for.
+# The key stays with the host that it was given for (what comes back shows asterisks in its place).
 $node->safe_psql('postgres', q{INSERT INTO sales.api_keys (company_id, service_name, key_value) SELECT company_id, 'far', 'sk-the-secret-key' FROM sales.companies});
 my $key = $node->safe_psql('postgres', 'SELECT api_key_id FROM sales.api_keys');
 my %auth = (api_key_id => $key, auth => { header => 'Authorization', prefix => 'Bearer ' }, headers => { Accept => 'text/html' });
 is(verdict({ url => "$far/echo", %auth }), 'public', 'a call with a key');
-like($node->safe_psql('postgres', q{SELECT response ->> 'body' FROM probed ORDER BY at DESC LIMIT 1}), qr/Bearer sk-the-secret-key/, 'carries it');
+like($node->safe_psql('postgres', q{SELECT response ->> 'body' FROM probed ORDER BY at DESC LIMIT 1}), qr/Bearer \*{17}"/, 'carries it');
 is(verdict({ url => "$far/to?http://203.0.113.99/echo", follow => 1, %auth }), 'public', 'a call with a key that is redirected');
 my $echoed = $node->safe_psql('postgres', q{SELECT response ->> 'body' FROM probed ORDER BY at DESC LIMIT 1});
-unlike($echoed, qr/sk-the-secret-key/, 'leaves it behind');
+unlike($echoed, qr/authorization|sk-the-secret-key/i, 'leaves it behind');
 like($echoed, qr{text/html}, 'but keeps the other headers');
 
 $node->stop;

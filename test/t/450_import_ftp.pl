@@ -9,7 +9,6 @@ use File::Temp qw(tempdir);
 use IPC::Run;
 
 plan skip_all => 'vsftpd is needed' unless -x '/usr/sbin/vsftpd';
-plan skip_all => 'calls by FTP are not in this build' unless slurp_file('src/http/http.h') =~ m{ftp://};
 my $port = PostgreSQL::Test::Cluster::get_free_port();
 my $dir = tempdir(CLEANUP => 1);
 mkdir "$dir/$_" for qw(root root/leads empty);
