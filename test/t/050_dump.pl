@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('dump');
-$node->init;
+$node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'sales_assistant'\nlog_statement = none");
 $node->start;
 $node->safe_psql('postgres', 'CREATE DATABASE empty');
@@ -47,7 +47,7 @@ sub rows
 	my ($database) = @_;
 	my $queries = $node->safe_psql($database, q{
 SELECT format('SELECT %L, count(*), md5(string_agg(t::text, chr(10) ORDER BY t::text COLLATE "C")) FROM %s t', c.oid::regclass, c.oid::regclass)
-FROM pg_class c WHERE relnamespace IN ('sales'::regnamespace, 'sales_internal'::regnamespace) AND relkind IN ('r', 'p') AND NOT relispartition
+FROM pg_class c WHERE relnamespace IN ('sales'::regnamespace, 'sales_internal'::regnamespace) AND relkind IN ('r', 'p') AND NOT relispartition AND relpersistence = 'p'
 AND relname NOT IN ('sessions', 'bound_roles', 'periodic_tasks') ORDER BY c.oid::regclass::text COLLATE "C"});
 	return $node->safe_psql($database, join(";\n", split /\n/, $queries));
 }
@@ -97,6 +97,32 @@ $node->safe_psql('postgres', 'CREATE DATABASE twice');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/twice.dump", '-d', $node->connstr($db) ], 'dump of a restored database');
 $node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr('twice'), "$dir/twice.dump" ], 'and its restore');
 is(rows('twice'), $again, 'every row is as it was, twice over') if $again !~ /company_sizes\|4/;
+
+# in a month far from the install's
+my $there = rows('full_one_plain');
+$node->safe_psql('full_one_plain', "SET sales_assistant.clock = '2031-05-15 12:00:00+00'; SELECT sales_internal.make_partition('interactions', '2031-05-15'); SELECT sales_internal.keep_partitions() FROM generate_series(1, 60)");
+is($node->safe_psql('full_one_plain', q{SELECT (SELECT count(*) FROM sales.interactions_default) + (SELECT count(*) FROM sales.audit_logs_default) || (to_regclass('sales.interactions_2031_q2') IS NOT NULL)::text}),
+	'0true', 'in another month the partitions of the rows and of that month are made');
+is(rows('full_one_plain'), $there, 'and no row has changed');
+
+# a physical copy has the key file: secrets open, tokens go on; a standby reads
+$node->safe_psql('postgres', 'CREATE ROLE dump_app LOGIN IN ROLE sales_app');
+my $token = $node->safe_psql('full_one', q{SELECT sales.login('alpha.test', 'a@alpha.test', 'secret-secret')}, extra_params => [ '-U', 'dump_app' ]);
+my $live = rows('full_one');
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+# pg_basebackup leaves the key readable by the server alone; the copy that the test makes of it does not
+chmod 0600, $standby->data_dir . '/sales_assistant.key';
+$standby->start;
+$node->wait_for_catchup($standby);
+sub rows_of { my ($other, $db) = @_; my $kept = $node; $node = $other; my $rows = rows($db); $node = $kept; return $rows; }
+is(rows_of($standby, 'full_one'), $live, 'a standby has every row');
+is($standby->safe_psql('full_one', 'SELECT count(*) FROM sales.worker_status WHERE pid IS NOT NULL'), '0', 'and no worker');
+$standby->promote;
+is($standby->safe_psql('full_one', "SELECT sales.use_session('$token', false) \\g /dev/null\nSELECT count(*) FROM sales.products", extra_params => [ '-U', 'dump_app' ]), '1',
+	'promoted, it takes the tokens of before: the key came with the data directory');
+$standby->stop;
 
 $node->stop;
 done_testing();
