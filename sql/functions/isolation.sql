@@ -112,7 +112,10 @@ BEGIN
                    EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'company_id') AS has_company
             FROM pg_class c
             WHERE c.relnamespace IN ('sales'::regnamespace, 'sales_bi'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm')
-              AND NOT c.relispartition AND c.oid NOT IN ('sales.company_sizes'::regclass, 'sales.industries'::regclass, 'sales.providers'::regclass)
+              AND NOT c.relispartition
+              -- a partition on its way to its parent is nobody's: tried below
+              AND (c.relkind <> 'r' OR EXISTS (SELECT FROM aclexplode(c.relacl) g WHERE g.grantee <> c.relowner))
+              AND c.oid NOT IN ('sales.company_sizes'::regclass, 'sales.industries'::regclass, 'sales.providers'::regclass)
             ORDER BY c.relkind = 'v', c.oid::regclass::text
         LOOP
             -- whatever the columns, no row may mention the other company
@@ -158,7 +161,8 @@ BEGIN
         FOR target IN
             SELECT c.oid::regclass AS name FROM pg_class c
             WHERE c.relkind IN ('r', 'p', 'v') AND (c.relnamespace = 'sales_internal'::regnamespace
-                  OR (c.relnamespace = 'sales'::regnamespace AND c.relispartition))
+                  OR (c.relnamespace = 'sales'::regnamespace AND (c.relispartition OR (c.relkind = 'r'
+                      AND NOT EXISTS (SELECT FROM aclexplode(c.relacl) g WHERE g.grantee <> c.relowner)))))
             ORDER BY c.oid::regclass::text
         LOOP
             RETURN QUERY SELECT * FROM sales_internal.attempt(target.name::text, 'read directly',
