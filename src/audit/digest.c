@@ -200,9 +200,12 @@ add_bytes(SHA256_CTX *ctx, const void *bytes, int32 length)
 		SHA256_Update(ctx, bytes, length);
 }
 
+/* An empty text is stored as null, so it counts as null: a worker has no application_name. */
 static void
 add_text(SHA256_CTX *ctx, const char *text)
 {
+	if (text != NULL && *text == '\0')
+		text = NULL;
 	add_bytes(ctx, text, text != NULL ? (int32) strlen(text) : -1);
 }
 
