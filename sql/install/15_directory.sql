@@ -343,15 +343,14 @@ BEGIN
         RETURN OLD;
     END IF;
     IF TG_OP = 'INSERT' OR NEW.permissions <> OLD.permissions THEN
-        SELECT CASE WHEN p.key <> '*' AND to_regclass('sales.' || quote_ident(p.key)) IS NULL THEN format('there is no table "%s"', p.key)
-                    WHEN jsonb_typeof(p.value) <> 'array' THEN format('what is allowed on "%s" is no list', p.key)
-                    ELSE format('"%s" allows %s', p.key, p.value) END
-        INTO wrong
+        SELECT problem INTO wrong
         FROM jsonb_each(NEW.permissions) p
-        WHERE (p.key <> '*' AND to_regclass('sales.' || quote_ident(p.key)) IS NULL)
-           OR jsonb_typeof(p.value) <> 'array'
-           OR NOT p.value <@ '["read", "create", "update", "delete", "approve", "export", "manage"]'
-        LIMIT 1;
+        CROSS JOIN LATERAL (SELECT CASE
+            WHEN p.key <> '*' AND to_regclass('sales.' || quote_ident(p.key)) IS NULL THEN format('there is no table "%s"', p.key)
+            WHEN jsonb_typeof(p.value) <> 'array' THEN format('what is allowed on "%s" is no list', p.key)
+            WHEN NOT p.value <@ '["read", "create", "update", "delete", "approve", "export", "manage"]' THEN format('"%s" allows %s', p.key, p.value)
+            END) x (problem)
+        WHERE problem IS NOT NULL LIMIT 1;
         IF wrong IS NOT NULL THEN
             RAISE invalid_parameter_value USING MESSAGE = 'these permissions cannot be understood', DETAIL = wrong || '.',
                 HINT = 'Map a table of the schema sales, or *, to a list out of read, create, update, delete, approve, export, manage.';

@@ -5,14 +5,7 @@
 \i :srcdir/clean.inc
 \set ECHO none
 -- The worker would recompute and score by itself meanwhile.
-DO $$
-BEGIN
-    PERFORM sales.stop_workers();
-    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'sales_assistant%') LOOP
-        PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
-    END LOOP;
-END
-$$;
+SELECT helpers.stop_workers() \g /dev/null
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'regress_bi_reader') THEN

@@ -6,13 +6,7 @@
 -- Campaigns without a mail server and without the worker: filters, launch, approval, ledger, events, suppressions, unsubscribe.
 :be_super
 -- The worker would write messages that wait, and hold their rows meanwhile.
-DO $$
-BEGIN
-    PERFORM sales.stop_workers();
-    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'sales_assistant%') LOOP
-        PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
-    END LOOP;
-END $$;
+SELECT helpers.stop_workers() \g /dev/null
 SET sales_assistant.clock = '2037-03-10 10:00:00+00';
 INSERT INTO sales.prospects (company_id, first_name, last_name, email, ai_score, status)
 SELECT helpers.company('alpha'), 'P' || g, 'L' || g, 'p' || g || '@x.test', g * 5, CASE WHEN g % 2 = 0 THEN 'interesse' ELSE 'nouveau' END::sales.prospect_status

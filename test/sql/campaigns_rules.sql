@@ -6,13 +6,7 @@
 -- Rules of campaigns one by one: schedules, throttle, rotation, stops, bounces, what is uncertain.
 :be_super
 -- The worker would write messages that wait, and hold their rows meanwhile.
-DO $$
-BEGIN
-    PERFORM sales.stop_workers();
-    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'sales_assistant%') LOOP
-        PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
-    END LOOP;
-END $$;
+SELECT helpers.stop_workers() \g /dev/null
 SET sales_assistant.clock = '2037-03-10 10:00:00+00';
 INSERT INTO sales.system_settings (company_id, category, key_name, value) VALUES (NULL, 'email', 'from', 'Ada@Alpha.test'), (NULL, 'email', 'smtp_url', 'smtp://mail.alpha.test'), (NULL, 'campaigns', 'domain_per_minute', '2');
 INSERT INTO sales.products (company_id, name) SELECT company_id, 'Cap' FROM sales.companies;

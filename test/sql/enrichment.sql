@@ -5,7 +5,7 @@
 \i :clean
 -- Enrichment without a service: rows and their states, pages, apply and revert, expiry, intelligence.
 :be_super
-SELECT sales.stop_workers() IS NOT NULL AS stopped;
+SELECT helpers.stop_workers() AS stopped;
 DELETE FROM sales_internal.jobs;
 -- what a page tells
 SELECT key, value FROM jsonb_each_text(sales_internal.read_page($$<!DOCTYPE html [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;"> <!ENTITY x SYSTEM "file:///etc/passwd">]>

@@ -5,7 +5,7 @@
 \i :clean
 -- The provider local: messages, sentiment, addresses; approval; jobs of a tenant.
 :be_super
-SELECT sales.stop_workers() IS NOT NULL AS stopped;
+SELECT helpers.stop_workers() AS stopped;
 DELETE FROM sales_internal.jobs;
 -- templates: Mustache
 SELECT sales.render_template('Hi {{name}}{{#list}}, {{.}}{{/list}}{{^none}}!{{/none}} {{{raw}}} {{a.b}}',

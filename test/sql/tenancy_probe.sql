@@ -5,14 +5,7 @@
 -- and it notices when something is put wrong.
 :be_super
 -- no partition is in the middle of being filled while its parent is tried
-DO $$
-BEGIN
-    PERFORM sales.stop_workers();
-    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'sales_assistant%') LOOP
-        PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
-    END LOOP;
-END
-$$;
+SELECT helpers.stop_workers() \g /dev/null
 SELECT count(*) > 0 AS maintained FROM sales.maintain() WHERE task = 'partitions';
 SELECT count(*) AS companies FROM sales.companies \gset
 SELECT count(*) AS audited FROM sales.audit_logs \gset
