@@ -238,9 +238,17 @@ REVOKE ALL ON FUNCTION sales_internal.funnel_defaults() FROM PUBLIC;
 CREATE OR REPLACE TRIGGER funnel_defaults BEFORE INSERT ON sales.conversion_funnel
     FOR EACH ROW EXECUTE FUNCTION sales_internal.funnel_defaults();
 
+CREATE OR REPLACE FUNCTION sales_internal.refuse_stale_funnel(companies uuid[], prospects uuid[]) RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_refuse_stale_funnel'
+    LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION sales_internal.refuse_stale_funnel(uuid[], uuid[]) IS
+    'Serialization failure where an old snapshot hides entries of these prospects, which are locked; nothing under READ COMMITTED';
+REVOKE ALL ON FUNCTION sales_internal.refuse_stale_funnel(uuid[], uuid[]) FROM PUBLIC;
+
 -- AFTER each statement: durations and prospects.status follow the entries.
 -- The prospects are locked first, so that two who enter stages of one prospect
--- at once are put in order and the second sees the first's entry.
+-- at once are put in order and the second sees the first's entry, or fails
+-- where its snapshot is older than that (REPEATABLE READ and SERIALIZABLE).
 -- `changed` are the entries that were added or moved, `lost` (by prospect) the
 -- last moment at which an entry was taken away: the status follows where one
 -- of these is or was the current stage.  An entry that is merely put into the
@@ -256,6 +264,7 @@ BEGIN
     PERFORM FROM sales.prospects p
     WHERE p.prospect_id = ANY (prospects) AND p.company_id = ANY (companies)
     ORDER BY p.prospect_id FOR NO KEY UPDATE;
+    PERFORM sales_internal.refuse_stale_funnel(companies, prospects);
 
     UPDATE sales.conversion_funnel f SET stage_duration_hours = d.hours
     FROM (SELECT funnel_id,

@@ -1,0 +1,57 @@
+/*
+ * stale.c
+ *		A transaction that sees an old snapshot must not reckon durations from it.
+ *
+ * Who enters a stage locks the prospect and then reckons from all its entries.
+ * Under READ COMMITTED each statement sees what was committed before the lock
+ * was had.  Under REPEATABLE READ and SERIALIZABLE the snapshot stays what it
+ * was, and a row that others only locked raises no failure: an entry that they
+ * committed would be passed over, and a wrong duration or status stored.  So the
+ * entries are read twice, as this transaction sees them and as they are; where
+ * the two differ the transaction fails as any other that comes too late does,
+ * and is to be repeated.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "core/spi.h"
+#include "fmgr.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(sales_refuse_stale_funnel);
+
+/* Entries of the prospects under the active snapshot, in one text; null without any. */
+static char *
+entries(Datum companies, Datum prospects)
+{
+	SpiArg		args[2] = {SPI_ARG(UUIDARRAYOID, companies), SPI_ARG(UUIDARRAYOID, prospects)};
+
+	spi_run("SELECT string_agg(format('%s %s %s', funnel_id, stage, stage_entered_at), ',' ORDER BY funnel_id) "
+			"FROM sales.conversion_funnel "
+			"WHERE company_id = ANY ($1) AND prospect_id = ANY ($2)", true, 1, 2, args);
+	return spi_text(0, 1);
+}
+
+/* sales_internal.refuse_stale_funnel(companies uuid[], prospects uuid[]) */
+Datum
+sales_refuse_stale_funnel(PG_FUNCTION_ARGS)
+{
+	char	   *seen;
+	char	   *now;
+
+	if (!IsolationUsesXactSnapshot())
+		PG_RETURN_VOID();
+
+	SPI_connect();
+	seen = entries(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1));
+	PushActiveSnapshot(GetLatestSnapshot());
+	now = entries(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1));
+	PopActiveSnapshot();
+	if ((seen == NULL) != (now == NULL) || (seen != NULL && strcmp(seen, now) != 0))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access due to concurrent entry of a stage"),
+						errhint("The transaction might succeed if retried.")));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
