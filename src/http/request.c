@@ -533,6 +533,13 @@ set_call(HttpCall *call, CURLU *url, json_t *request, const char *secret)
 	if (json_is_true(json_object_get(request, "once")))
 		curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
 	curl_easy_setopt(call->easy, CURLOPT_PROTOCOLS_STR, protocols[call->kind]);
+	/*
+	 * On a kept FTP connection libcurl 7.88 reads the answer to EPSV at once
+	 * and then waits for an event of the socket that it has emptied: the call
+	 * moves on only when its time is over.
+	 */
+	if (call->kind == HTTP_FILE)
+		curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
 	problem = set_url(call, url, text, json_object_get(request, "auth"), secret);
 	if (problem != NULL)
 		return problem;
