@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs every Debian package that building, testing and the demo need.
 # Called by the Makefile; does nothing when all are there.  Needs root or sudo.
-#   usage: setup.sh [build|test|check]    build: enough for make demo; test: make test; check: all
+#   usage: setup.sh [build|test|bench|check]    build: enough for make demo; test: make test; bench: make bench; check: all
 set -eu
 
 major=${PG_MAJOR:-15}
@@ -10,14 +10,18 @@ build="build-essential pkg-config postgresql-$major postgresql-server-dev-$major
     libgmime-3.0-dev libidn2-dev libc-ares-dev libcrypt-dev libkrb5-dev"
 test='openssl libipc-run-perl python3 chromium pgbouncer postfix dovecot-imapd dovecot-lmtpd fakeroot vsftpd'
 
+# what learner.py compares with
+bench='python3-sklearn'
+
 # for make check-static, coverage, valgrind, deb and test-pg17
 check='cppcheck clang clang-tools valgrind gcovr debhelper devscripts lintian postgresql-server-dev-all debootstrap'
 
 case ${1:-test} in
     build) wanted=$build ;;
     test) wanted="$build $test" ;;
+    bench) wanted="$build $test $bench" ;;
     check) wanted="$build $test $check" ;;
-    *) echo "usage: $0 [build|test|check]" >&2; exit 2 ;;
+    *) echo "usage: $0 [build|test|bench|check]" >&2; exit 2 ;;
 esac
 
 missing=

@@ -12,9 +12,10 @@ medians of wall time and of the backends' CPU time, and their ratios.
 """
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
+
+import common
 
 DB = sys.argv[1]
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -22,17 +23,15 @@ ROWS = 100_000
 
 
 def psql(sql):
-    return subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", DB], input=sql, text=True,
-                          capture_output=True, check=True).stdout.strip()
+    return common.psql(DB, sql)
 
 
 def measured(before, statement):
     """Milliseconds of wall and CPU time of one statement in a session of its own."""
-    clock = "\\! awk '{print ($14 + $15) * 10}' /proc/$BACKEND/stat\n"
-    out = psql("SET client_min_messages = warning;\nSELECT pg_backend_pid() AS pid \\gset\n\\setenv BACKEND :pid\n" + before
-               + clock + "SELECT clock_timestamp() AS t0 \\gset\n" + statement
+    clock = common.CPU_TICKS
+    out = psql("SET client_min_messages = warning;\n" + common.SET_BACKEND + before + clock + "SELECT clock_timestamp() AS t0 \\gset\n" + statement
                + "\nSELECT extract(epoch FROM clock_timestamp() - :'t0'::timestamptz) * 1000;\n" + clock).split("\n")
-    return float(out[-2]), float(out[-1]) - float(out[-3])
+    return float(out[-2]), (float(out[-1]) - float(out[-3])) * 10
 
 
 def files(folder):
@@ -78,4 +77,4 @@ psql("DROP TABLE bench_prospects")
 for i, what in enumerate(("wall", "CPU")):
     copy = statistics.median(t[i] for t in times["copy"])
     ours = statistics.median(t[i] for t in times["import"])
-    print(f"import of {ROWS} rows, {what} time: COPY {copy:.0f} ms, import_csv {ours:.0f} ms, ratio {ours / copy:.2f} (aim <= 4)")
+    common.result(f"import_csv() of {ROWS} rows", ours, "COPY", copy, f"{what} ms", ours / copy, "<= 4")

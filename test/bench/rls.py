@@ -10,8 +10,9 @@ company_id = ... (off), in turn, 9 rounds, and prints the medians of the CPU
 time that the two backends took for one execution, and their ratio.
 """
 import statistics
-import subprocess
 import sys
+
+import common
 
 DB = sys.argv[1]
 ROUNDS = 9
@@ -19,8 +20,7 @@ CPU_MS = 1500                   # of one measurement
 
 
 def psql(sql):
-    return subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", DB], input=sql, text=True,
-                          capture_output=True, check=True).stdout.strip()
+    return common.psql(DB, sql)
 
 
 def prepare():
@@ -51,15 +51,9 @@ FROM sales.prospects CROSS JOIN generate_series(1, 2) g;
 
 def cpu_ms(user, query, times):
     """CPU milliseconds of one execution by a cached plan, from /proc of the backend."""
-    clock = "\\! awk '{print $14 + $15}' /proc/$BACKEND/stat\n"
     loop = f"DO $d$ BEGIN FOR i IN 1..%d LOOP PERFORM * FROM ({query}) q; END LOOP; END $d$;\n"
-    script = ("SELECT pg_backend_pid() AS pid \\gset\n\\setenv BACKEND :pid\n"
-              + loop % min(times, 10) + clock + loop % times + clock)
-    out = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", DB], input=script, text=True,
-                         capture_output=True)
-    if out.returncode != 0 or out.stderr:
-        sys.exit(out.stderr)
-    before, after = map(int, out.stdout.split())
+    script = common.SET_BACKEND + loop % min(times, 10) + common.CPU_TICKS + loop % times + common.CPU_TICKS
+    before, after = map(int, common.psql(DB, script, user).split())
     return (after - before) * 10 / times
 
 
@@ -84,7 +78,6 @@ QUERIES = {
     "prospects x messages": "SELECT p.status, count(*) FROM sales.prospects p JOIN sales.messages m "
                             "ON m.company_id = p.company_id AND m.prospect_id = p.prospect_id {where} GROUP BY p.status",
 }
-print(f"{'query':<22}{'row security':>14}{'explicit WHERE':>16}{'ratio':>8}   (CPU ms of one execution, medians of {ROUNDS})")
 for name, query in QUERIES.items():
     with_rls = query.replace("{where}", "").replace("{and}", "")
     condition = f"p.company_id = '{company}' AND p.deleted_at IS NULL"
@@ -97,4 +90,4 @@ for name, query in QUERIES.items():
         rls.append(cpu_ms("bench_app", with_rls, times))
         plain.append(cpu_ms("bench_plain", explicit, times))
     rls, plain = statistics.median(rls), statistics.median(plain)
-    print(f"{name:<22}{rls:>14.4f}{plain:>16.4f}{rls / plain:>8.2f}")
+    common.result(f"row security: {name}", rls, "WHERE company_id = ...", plain, "CPU ms", rls / plain, "<= 1.05")

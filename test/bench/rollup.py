@@ -8,6 +8,8 @@ both sides of each ratio, alternated in one run, medians of the rounds.
 """
 import argparse, statistics, subprocess, time
 
+import common
+
 p = argparse.ArgumentParser()
 p.add_argument('--tenants', type=int, default=100)
 p.add_argument('--rows', type=int, default=3000000)
@@ -102,7 +104,7 @@ def recompute():
     full = statistics.median(times['full'])
     for kind in ('recent', 'spread', 'mixed'):
         one = statistics.median(times[kind])
-        print(f"roll-up after 1,000 changes ({kind}): {one*1000:.0f} ms; full recomputation {full*1000:.0f} ms; 1/{full/one:.0f}", flush=True)
+        common.result(f"roll-up after 1,000 changes, {kind}", one * 1000, "full recomputation", full * 1000, "ms", one / full, "<= 0.02")
 
 def writers():
     """The same inserts with the roll-up's triggers and without them, in single rows and in bulk."""
@@ -122,7 +124,7 @@ def writers():
                     times[on].append(t)
         s.run("ALTER TABLE sales.interactions ENABLE TRIGGER metrics_insert")
         w, o = statistics.median(times[True]), statistics.median(times[False])
-        print(f"{name}: with roll-up {w*1000:.0f} ms, without {o*1000:.0f} ms; {w/o:.2f}x", flush=True)
+        common.result(f"writers with the roll-up: {name}", w * 1000, "without it", o * 1000, "ms", w / o, "<= 1.10")
 
 def idle():
     """What the worker's periodic tasks cost where nothing happened."""

@@ -1,0 +1,73 @@
+#!/bin/bash
+# make bench: every bench against a cluster of its own, from nothing, and the table of README.md with its chart.
+# Installs packages, builds without assertions into a private copy of the server, runs each script in a
+# database of its own, then writes the results into README.md and docs/bench.svg.  About an hour on 2 cores.
+#   BENCH="rls audit"   only these (names in test/bench); prints the table and writes nothing
+#   KEEP=1              keeps the scratch folder and says where it is
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$root"
+scripts/setup.sh bench
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/sales_assistant_bench.XXXXXX")
+user=$(id -un)
+[ "$(id -u)" != 0 ] || user=postgres
+as_user() { if [ "$(id -u)" = 0 ]; then runuser -u "$user" -- "$@"; else "$@"; fi; }
+pg_config=$(scripts/pgtree.sh "$scratch/pg")
+bin=$(dirname "$pg_config")
+
+finish() {
+    status=$?
+    trap - EXIT
+    if [ -f "$scratch/data/postmaster.pid" ]; then
+        as_user "$bin/pg_ctl" -D "$scratch/data" -m immediate stop >/dev/null 2>&1 || true
+    fi
+    if [ -n "${KEEP:-}" ]; then echo "kept: $scratch"; else rm -rf "$scratch"; fi
+    exit $status
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+mkdir "$scratch/src" "$scratch/sock"
+tar --exclude=./.git --exclude=./.work --exclude='*.o' --exclude='*.so' -cf - . | tar -C "$scratch/src" -xf -
+export SHARED_DATA=${SHARED_DATA:-$(dirname "$root")/shared/data}
+[ "$(id -u)" != 0 ] || chown -R "$user" "$scratch"
+chmod 755 "$scratch"
+as_user make -s -C "$scratch/src" -j"$(nproc)" PG_CONFIG="$pg_config" all
+as_user make -s -C "$scratch/src" PG_CONFIG="$pg_config" install >/dev/null
+
+as_user "$bin/initdb" -D "$scratch/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N >/dev/null
+# fsync stays on: what a commit costs is part of what is measured.
+cat >>"$scratch/data/postgresql.conf" <<CONF
+listen_addresses = ''
+unix_socket_directories = '$scratch/sock'
+shared_preload_libraries = 'sales_assistant'
+shared_buffers = 2GB
+work_mem = 64MB
+maintenance_work_mem = 512MB
+max_wal_size = 16GB
+checkpoint_timeout = 1h
+max_worker_processes = 16
+jit = off
+autovacuum = off
+CONF
+as_user "$bin/pg_ctl" -D "$scratch/data" -l "$scratch/server.log" -w start >/dev/null
+
+export PATH=$bin:$PATH PGHOST=$scratch/sock PGUSER=postgres PYTHONDONTWRITEBYTECODE=1
+export BENCH_RESULTS=$scratch/results.tsv
+failed=
+for name in ${BENCH:-rls audit worker scoring learner rollup imports}; do
+    echo "== $name ($(date +%H:%M))"
+    createdb "bench_$name"
+    as_user env PATH="$PATH" /usr/bin/python3 "$scratch/src/test/bench/$name.py" "bench_$name" || failed="$failed $name"
+    # The workers of a database that is done leave, so that the next bench is alone.
+    dropdb --force "bench_$name"
+done
+[ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
+as_user cat "$BENCH_RESULTS" >"$scratch/rows.tsv"
+if [ -n "${BENCH:-}" ]; then
+    /usr/bin/python3 test/bench/table.py "$scratch/rows.tsv"
+else
+    /usr/bin/python3 test/bench/table.py "$scratch/rows.tsv" README.md docs/bench.svg
+fi
