@@ -72,6 +72,13 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = format('the url of an import of type %s must begin with %s', source, replace(schemes, '|', '://, ') || '://'),
             HINT = 'User and password are keys of their own, not part of the url.';
     END IF;
+    IF config ->> 'tls' NOT IN ('required', 'optional') THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('tls cannot be "%s"', config ->> 'tls'),
+            HINT = 'It is required unless it is said to be optional; then a session in clear is taken with hosts that sales_assistant.allowed_hosts names.';
+    ELSIF config ->> 'url' LIKE 'sftp:%' AND coalesce(btrim(config ->> 'host_key'), '') = '' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'an import by sftp needs host_key, the key that tells its server from others',
+            HINT = 'Take it from the server''s owner, or look: ssh-keyscan HOST | ssh-keygen -lf -; such as {"host_key": "SHA256:..."}, several with blanks between.';
+    END IF;
     IF config ->> 'from' ~ '[[:cntrl:]"\\]' OR config ->> 'subject' ~ '[[:cntrl:]"\\]' OR config ->> 'since' !~ '^\d{4}-\d{2}-\d{2}$' THEN
         RAISE invalid_parameter_value USING MESSAGE = 'from and subject are plain text without quotes, since is a date such as 2026-01-31';
     END IF;

@@ -31,6 +31,7 @@ http_call_free(HttpCall *call)
 	curl_slist_free_all(call->headers);
 	curl_slist_free_all(call->open_headers);
 	curl_slist_free_all(call->recipients);
+	free(call->host_key);
 	free(call->upload);
 	free(call->body);
 	free(call->response_headers);

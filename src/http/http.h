@@ -38,6 +38,8 @@ typedef struct HttpCall
 	char		error[CURL_ERROR_SIZE];
 	char		provider[64];	/* as the request named them, for the settle function */
 	char		api_key_id[40];
+	char	   *host_key;		/* keys that an SFTP server may show */
+	char		refused[192];	/* what the server showed instead; empty: nothing */
 	struct DnsQuery *dns;		/* a question of DNS instead of a call */
 	char	   *secret;			/* to be hidden where it comes back */
 	void	   *owner;			/* the caller's own data */
@@ -55,14 +57,14 @@ typedef struct HttpCall
  *   provider, api_key_id: handed back with the answer.
  * Or sends a mail: url smtp:// or smtps://, and
  *   mail: {"from": address, "to": [addresses], "message": RFC 5322 text,
- *          "user": login for `secret`, "tls": "required" or "optional"}.
- *   A session in clear takes both: "tls" that is not "required", and allowed_hosts.
+ *          "user": login for `secret`, "tls": "required" (else) or "optional"}.
+ *   A session in clear takes both: "tls": "optional", and allowed_hosts.
  * Or asks a mailbox: url imap:// or imaps:// with the folder as its path, and
  *   imap: {"user": login for `secret`, "command": one IMAP command, "tls": as above}.
  * Or asks DNS: dns: a domain; whether it takes mail comes back as "dns", see dns.h.
  * Or reads a file: url ftp://, ftps:// or sftp://, and
  *   file: {"user": login for `secret`, "tls": as above, "list": names of a folder,
- *          "host_key": SHA256 fingerprint of an SFTP server}.
+ *          "host_key": of an SFTP server, always needed; see hostkey.h}.
  * `secret` goes where auth or user says; null without one.  Returns null and sets
  * *problem (static) where the request is not well-formed.  A host that is not
  * public makes a call all the same, which must not be started: it is `blocked`

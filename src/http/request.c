@@ -20,6 +20,7 @@
 #include "core/json.h"
 #include "http/dns.h"
 #include "http/guard.h"
+#include "http/hostkey.h"
 #include "http/http.h"
 
 #define DEFAULT_TIMEOUT_MS 30000
@@ -285,6 +286,8 @@ set_url(HttpCall *call, CURLU *url, const char *text, json_t *auth, const char *
 		problem = "not a valid URL";
 	else if (!is_scheme_of(call, scheme))
 		problem = complaints[call->kind];
+	else if (curl_easy_setopt(call->easy, CURLOPT_PROTOCOLS_STR, scheme) != CURLE_OK)
+		problem = "this server's libcurl does not speak the protocol of the URL";
 	else if (curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
 			 curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
 		problem = "not a valid URL";
@@ -367,7 +370,7 @@ set_login(HttpCall *call, json_t *session, const char *secret)
 {
 	const char *user = json_string_value(json_object_get(session, "user"));
 	const char *tls = json_string_value(json_object_get(session, "tls"));
-	bool		optional = call->host_allowed && (tls == NULL || strcmp(tls, "required") != 0);
+	bool		optional = call->host_allowed && tls != NULL && strcmp(tls, "optional") == 0;
 
 	curl_easy_setopt(call->easy, CURLOPT_USE_SSL,
 					 (long) (optional ? CURLUSESSL_TRY : CURLUSESSL_ALL));
@@ -439,7 +442,6 @@ set_imap(HttpCall *call, json_t *imap, const char *secret)
 static const char *
 set_file(HttpCall *call, json_t *file, const char *url, const char *secret)
 {
-	const char *host_key = json_string_value(json_object_get(file, "host_key"));
 	CURL	   *easy = call->easy;
 
 	set_login(call, file, secret);
@@ -454,13 +456,7 @@ set_file(HttpCall *call, json_t *file, const char *url, const char *secret)
 	if (pg_strncasecmp(url, "sftp:", 5) != 0)
 		return NULL;
 	curl_easy_setopt(easy, CURLOPT_SSH_AUTH_TYPES, (long) (CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
-	if (host_key != NULL && strncmp(host_key, "SHA256:", 7) == 0)
-		host_key += 7;
-	if (host_key != NULL)
-		return curl_easy_setopt(easy, CURLOPT_SSH_HOST_PUBLIC_KEY_SHA256, host_key) == CURLE_OK
-			? NULL : "host_key is not valid";
-	return call->host_allowed ? NULL
-		: "sftp needs host_key, the SHA256 fingerprint of the server's key as ssh-keygen -l shows it";
+	return http_pin_host_key(call, json_string_value(json_object_get(file, "host_key")));
 }
 
 static void
@@ -503,10 +499,6 @@ monotonic_ms(void)
 static const char *
 set_call(HttpCall *call, CURLU *url, json_t *request, const char *secret)
 {
-	static const char *const protocols[] = {
-		[HTTP_WEB] = "http,https", [HTTP_MAIL] = "smtp,smtps",
-		[HTTP_IMAP] = "imap,imaps", [HTTP_FILE] = "ftp,ftps,sftp"
-	};
 	const char *text = json_string_value(json_object_get(request, "url"));
 	json_t	   *mail = json_object_get(request, "mail");
 	json_t	   *imap = json_object_get(request, "imap");
@@ -532,7 +524,6 @@ set_call(HttpCall *call, CURLU *url, json_t *request, const char *secret)
 	/* libcurl repeats a request when a kept connection turns out to be closed */
 	if (json_is_true(json_object_get(request, "once")))
 		curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
-	curl_easy_setopt(call->easy, CURLOPT_PROTOCOLS_STR, protocols[call->kind]);
 	/*
 	 * On a kept FTP connection libcurl 7.88 reads the answer to EPSV at once
 	 * and then waits for an event of the socket that it has emptied: the call

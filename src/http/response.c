@@ -75,6 +75,14 @@ add_session(HttpCall *call, json_t *response)
 	}
 }
 
+/* What went wrong, in the words of the one who knows most. */
+static const char *
+call_error(HttpCall *call, CURLcode result)
+{
+	return call->refused[0] != '\0' ? call->refused
+		: call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
+}
+
 bool
 http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after, const char **error)
 {
@@ -85,7 +93,7 @@ http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after, const
 	*error = NULL;
 	if (result != CURLE_OK && !call->too_large)
 	{
-		*error = call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
+		*error = call_error(call, result);
 		return false;
 	}
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -195,7 +203,7 @@ http_call_response(HttpCall *call, CURLcode result)
 	else if (call->too_large)
 		error = "the answer is larger than allowed";
 	else if (result != CURLE_OK)
-		error = call->error[0] != '\0' ? call->error : curl_easy_strerror(result);
+		error = call_error(call, result);
 	if (call->kind == HTTP_FILE)
 		status = file_status(result);
 	else if (error != NULL)
