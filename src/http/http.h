@@ -3,6 +3,8 @@
 
 #include <curl/curl.h>
 
+#include "lib/ilist.h"
+
 typedef enum HttpKind
 {
 	HTTP_WEB, HTTP_MAIL, HTTP_IMAP, HTTP_FILE
@@ -43,6 +45,8 @@ typedef struct HttpCall
 	struct DnsQuery *dns;		/* a question of DNS instead of a call */
 	char	   *secret;			/* to be hidden where it comes back */
 	void	   *owner;			/* the caller's own data */
+	dlist_node	session;		/* of the event loop: calls that are no HTTP */
+	curl_socket_t waits_for;	/* what libcurl last asked to watch for it */
 } HttpCall;
 
 /*

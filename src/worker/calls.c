@@ -8,6 +8,11 @@
  * covers signals, the queue and all calls, and nothing is rebuilt when a
  * socket comes or goes.
  *
+ * Sessions of FTP, SMTP and IMAP are also looked at twenty times a second: where
+ * two replies come in one TLS record, or before they are waited for, libcurl
+ * (7.88) has read the second already and then waits for its socket to say so,
+ * which it does not; such a call stood still until one of its timers ran out.
+ *
  * libcurl looks names up in threads.  Signals are blocked while it may start
  * one, so that PostgreSQL's handlers run in the main thread alone.
  */
@@ -28,19 +33,25 @@
 #include "worker/calls.h"
 
 #define EVENTS_PER_WAIT 256
+#define SESSION_TICK_MS 50
 #define OTHER_FILES 200			/* descriptors that are not for calls */
 
 static CURLM *multi = NULL;
 static int	epoll_fd = -1;
 static WaitEventSet *wait_set = NULL;
 static TimestampTz curl_due = DT_NOEND; /* when libcurl wants to be called */
+static dlist_head sessions = DLIST_STATIC_INIT(sessions);
+static TimestampTz tick_due = 0;	/* when the sessions are looked at again */
 static int	most_calls = 0;		/* as far as descriptors go */
 
 static int
 socket_changed(CURL *easy, curl_socket_t fd, int what, void *data, void *known)
 {
 	struct epoll_event event = {0};
+	HttpCall   *call = NULL;
 
+	if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &call) == CURLE_OK && call != NULL)
+		call->waits_for = what == CURL_POLL_REMOVE ? CURL_SOCKET_BAD : fd;
 	if (what == CURL_POLL_REMOVE)
 	{
 		(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
@@ -141,6 +152,9 @@ calls_start(HttpCall *call)
 		dns_start(call->dns);
 		return;
 	}
+	call->waits_for = CURL_SOCKET_BAD;
+	if (call->kind != HTTP_WEB)
+		dlist_push_tail(&sessions, &call->session);
 	block_signals(&saved);
 	(void) curl_multi_add_handle(multi, call->easy);
 	sigprocmask(SIG_SETMASK, &saved, NULL);
@@ -161,6 +175,8 @@ hand_over(CallDone done)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &call);
 		(void) curl_multi_remove_handle(multi, call->easy);
+		if (call->kind != HTTP_WEB)
+			dlist_delete(&call->session);
 		if (http_call_follow(call, result))
 			calls_start(call);
 		else
@@ -183,6 +199,8 @@ calls_wait(long timeout_ms, CallDone done)
 
 		timeout_ms = timeout_ms < 0 ? curl_ms : Min(timeout_ms, curl_ms);
 	}
+	if (!dlist_is_empty(&sessions))
+		timeout_ms = timeout_ms < 0 ? SESSION_TICK_MS : Min(timeout_ms, SESSION_TICK_MS);
 	if (dns_timeout_ms() >= 0)
 		timeout_ms = timeout_ms < 0 ? dns_timeout_ms() : Min(timeout_ms, dns_timeout_ms());
 	n = WaitEventSetWait(wait_set, timeout_ms, events, lengthof(events), PG_WAIT_EXTENSION);
@@ -206,6 +224,19 @@ calls_wait(long timeout_ms, CallDone done)
 	{
 		curl_due = DT_NOEND;
 		drive(CURL_SOCKET_TIMEOUT, 0);
+	}
+	if (!dlist_is_empty(&sessions) && tick_due <= GetCurrentTimestamp())
+	{
+		dlist_iter	each;
+
+		tick_due = GetCurrentTimestamp() + SESSION_TICK_MS * INT64CONST(1000);
+		dlist_foreach(each, &sessions)
+		{
+			HttpCall   *call = dlist_container(HttpCall, session, each.cur);
+
+			if (call->waits_for != CURL_SOCKET_BAD)
+				drive(call->waits_for, 0);
+		}
 	}
 	dns_drive();
 	hand_over(done);
