@@ -291,7 +291,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     config jsonb := setup.source_config;
-    login jsonb := jsonb_strip_nulls(jsonb_build_object('user', config -> 'user', 'tls', config -> 'tls', 'host_key', config -> 'host_key'));
+    login jsonb := jsonb_strip_nulls(jsonb_build_object('user', config -> 'user', 'tls', coalesce(config -> 'tls', '"required"'), 'host_key', config -> 'host_key'));
     search text;
 BEGIN
     UPDATE sales.import_runs r SET progress = todo WHERE r.company_id = company AND r.run_id = job;

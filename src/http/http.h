@@ -61,8 +61,8 @@ typedef struct HttpCall
  *   provider, api_key_id: handed back with the answer.
  * Or sends a mail: url smtp:// or smtps://, and
  *   mail: {"from": address, "to": [addresses], "message": RFC 5322 text,
- *          "user": login for `secret`, "tls": "required" (else) or "optional"}.
- *   A session in clear takes both: "tls": "optional", and allowed_hosts.
+ *          "user": login for `secret`, "tls": "required" or "optional"}.
+ *   A session in clear takes both: "tls" that is not "required", and allowed_hosts.
  * Or asks a mailbox: url imap:// or imaps:// with the folder as its path, and
  *   imap: {"user": login for `secret`, "command": one IMAP command, "tls": as above}.
  * Or asks DNS: dns: a domain; whether it takes mail comes back as "dns", see dns.h.

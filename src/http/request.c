@@ -370,7 +370,7 @@ set_login(HttpCall *call, json_t *session, const char *secret)
 {
 	const char *user = json_string_value(json_object_get(session, "user"));
 	const char *tls = json_string_value(json_object_get(session, "tls"));
-	bool		optional = call->host_allowed && tls != NULL && strcmp(tls, "optional") == 0;
+	bool		optional = call->host_allowed && (tls == NULL || strcmp(tls, "required") != 0);
 
 	curl_easy_setopt(call->easy, CURLOPT_USE_SSL,
 					 (long) (optional ? CURLUSESSL_TRY : CURLUSESSL_ALL));

@@ -121,6 +121,39 @@ CONF
 	return $self;
 }
 
+# Has both servers speak TLS by FILE.crt and FILE.key, before they are started:
+# STARTTLS on their ports, TLS from the first byte on {smtps} and {imaps}; who
+# wants to log in in clear is refused.
+sub use_tls
+{
+	my ($self, $file) = @_;
+	my $root = $self->{root};
+	$self->{$_} //= PostgreSQL::Test::Cluster::get_free_port() for qw(smtps imaps);
+	open my $main, '>>', "$root/etc/main.cf" or die $!;
+	print $main "smtpd_tls_cert_file = $file.crt\nsmtpd_tls_key_file = $file.key\nsmtpd_tls_security_level = may\nsmtpd_tls_auth_only = yes\nsmtpd_tls_received_header = yes\n";
+	close $main;
+	open my $master, '>>', "$root/etc/master.cf" or die $!;
+	print $master "127.0.0.1:$self->{smtps} inet n - n - - smtpd\n  -o smtpd_tls_wrappermode=yes\n";
+	close $master;
+	open my $dovecot, '>>', "$root/dovecot.conf" or die $!;
+	print $dovecot <<CONF;
+ssl = yes
+ssl_cert = <$file.crt
+ssl_key = <$file.key
+disable_plaintext_auth = yes
+login_trusted_networks =
+service imap-login {
+  inet_listener imaps {
+    address = 127.0.0.1
+    port = $self->{imaps}
+    ssl = yes
+  }
+}
+CONF
+	close $dovecot;
+	return;
+}
+
 sub listens
 {
 	my ($port) = @_;

@@ -1,0 +1,87 @@
+# A mailbox under TLS (Dovecot): by STARTTLS and from the first byte, certificates
+# verified, what fails tried again, each mail once.
+use strict;
+use warnings;
+use lib 'test/servers';
+use ImportTest;
+use MailServers;
+use Peers;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use File::Temp qw(tempdir);
+
+plan skip_all => 'postfix, dovecot and fakeroot are needed' unless MailServers::available();
+my $dir = tempdir(CLEANUP => 1);
+make_certificates("$dir/certificates", '127.0.0.1', 'elsewhere.test');
+mkdir "$dir/$_" for qw(good bad);
+my $good = MailServers->new("$dir/good", 'mailbox-secret', 'alpha.test');
+$good->use_tls("$dir/certificates/127.0.0.1");
+$good->start_dovecot;
+my $bad = MailServers->new("$dir/bad", 'mailbox-secret', 'alpha.test');
+$bad->use_tls("$dir/certificates/elsewhere.test");
+$bad->start_dovecot;
+my $node = new_node('import_mailbox_tls', "sales_assistant.allowed_hosts = '127.0.0.1'\nsales_assistant.ca_file = '$dir/certificates/ca.crt'");
+
+my $user = 'leads@alpha.test';
+my $delivered = 0;
+sub deliver
+{
+	my ($servers, $rows) = @_;
+	$delivered++;
+	my $content = "email,last name\n" . join('', map { "m$delivered.$_\@box.test,N$_\n" } 1 .. $rows);
+	$servers->deliver($user, "From: crm\@partner.test\nTo: $user\nSubject: leads $delivered\nMIME-Version: 1.0\nContent-Type: text/csv; name=\"leads.csv\"\n"
+		. "Content-Disposition: attachment; filename=\"leads.csv\"\n\n$content");
+	return;
+}
+sub mailbox
+{
+	my ($url, $password) = @_;
+	return set_up('email_attachment', qq({"url": "$url/INBOX", "user": "$user", "password": "$password"}));
+}
+
+deliver($good, 3);
+my $n = 0;
+for my $url ("imaps://127.0.0.1:$good->{imaps}", "imap://127.0.0.1:$good->{imap}")
+{
+	my $import = mailbox($url, 'mailbox-secret');
+	is(run_import($import), $n++ ? 'done|3|0|3|0' : 'done|3|3|0|0', "$url: attachments are imported");
+	is(run_import($import), 'done|0|0|0|0', 'each mail once');
+	my $wrong = mailbox($url, 'not-the-password');
+	my $run = start_import($wrong);
+	like(waits_with($run), qr/denied|login/i, 'a wrong password: the error speaks of the login');
+	unlike(error_of($run), qr/not-the-password/, 'without the password');
+	set_config($wrong, '{"password": "mailbox-secret"}');
+	is(hurry($run), 'done|3|0|3|0', 'tried again with the right one, all is read');
+}
+like(slurp_file("$dir/good/dovecot.log"), qr/Login: user=<$user>.*TLS/, 'the sessions were encrypted');
+unlike(slurp_file("$dir/good/dovecot.log"), qr/Login: user=<$user>(?!.*TLS)/, 'all of them');
+
+# a certificate for another name
+deliver($bad, 2);
+for my $url ("imaps://127.0.0.1:$bad->{imaps}", "imap://127.0.0.1:$bad->{imap}")
+{
+	my $run = start_import(mailbox($url, 'mailbox-secret'));
+	like(waits_with($run), qr/certificate|SSL/, "$url: another's certificate is refused");
+	as('alpha', "SELECT sales.cancel_job('$run')");
+}
+unlike(slurp_file("$dir/bad/dovecot.log"), qr/Login: user/, 'nobody logs in there');
+
+# a folder that is not there; a server that goes away between mails
+my $run = start_import(set_up('email_attachment', qq({"url": "imaps://127.0.0.1:$good->{imaps}/Nowhere", "user": "$user", "password": "mailbox-secret"})));
+isnt(waits_with($run), '', 'a folder that is not there is an error');
+as('alpha', "SELECT sales.cancel_job('$run')");
+deliver($good, 5) for 1 .. 30;
+my $import = mailbox("imaps://127.0.0.1:$good->{imaps}", 'mailbox-secret');
+$run = start_import($import);
+$node->poll_query_until('postgres', "SELECT count(*) > 3 FROM sales_internal.import_files WHERE run_id = '$run'");
+$good->stop_dovecot;
+isnt(waits_with($run), '', 'a server that stops in the middle: the job waits, with an error');
+is(as('alpha', "SELECT count(*) FROM sales.prospects WHERE email LIKE 'm2.%'"), '0', 'nothing is imported yet');
+$good->start_dovecot;
+is(hurry($run), 'done|153|150|3|0', 'once it is back the rest is fetched, each mail once');
+is(run_import($import), 'done|0|0|0|0', 'and none again');
+is(join(' ', grep { m{:2,[A-Z]*S} } $good->mails($user)), '', 'no mail is marked as read');
+beta_has_nothing();
+$node->stop;
+$_->stop_dovecot for $good, $bad;
+done_testing();
