@@ -52,13 +52,11 @@
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz)
 #endif
 
-/* PG 16 taught it to touch summarizing indexes only. */
-#if PG_VERSION_NUM >= 160000
-#define compat_insert_index_tuples(result, slot, estate) \
-	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
+/* PG 17 lets an index keep things open from one insert to the next. */
+#if PG_VERSION_NUM >= 170000
+#define compat_index_insert_end(index, info) index_insert_cleanup(index, info)
 #else
-#define compat_insert_index_tuples(result, slot, estate) \
-	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
+#define compat_index_insert_end(index, info) ((void) 0)
 #endif
 
 #endif							/* SALES_ASSISTANT_COMPAT_H */

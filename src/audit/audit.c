@@ -27,7 +27,9 @@
 #include "access/xact.h"
 #include "audit/audit.h"
 #include "audit/export.h"
+#include "audit/hold.h"
 #include "audit/row.h"
+#include "audit/target.h"
 #include "audit/write.h"
 #include "commands/trigger.h"
 #include "core/clock.h"
@@ -116,6 +118,8 @@ audit_init(void)
 							   basis_check_hook, NULL, NULL);
 	RegisterXactCallback(door_close, NULL);
 	RegisterSubXactCallback(door_close_sub, NULL);
+	audit_hold_init();
+	audit_target_init();
 	audit_write_init();
 	audit_row_init();
 	next_executor_finish = ExecutorFinish_hook;

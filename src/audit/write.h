@@ -41,14 +41,6 @@ extern const AuditEntry *audit_batch_last(AuditBatch *batch);
 /* Takes the last row back. */
 extern void audit_batch_drop_last(AuditBatch *batch);
 
-/*
- * Sees to it that these rows exist and stay until the transaction ends, as
- * foreign keys would; once for each transaction.  user_id may be null, as may
- * company_id where a changed row proves the company.
- */
-extern void audit_hold(const pg_uuid_t *company_id, const pg_uuid_t *user_company,
-					   const pg_uuid_t *user_id);
-
 /* True while audit_logs takes rows by SQL from the extension itself. */
 extern bool audit_write_is_open(void);
 
