@@ -364,7 +364,7 @@ BEGIN
         better := sales_internal.challenge_model(company, old.model_id);
     END IF;
     -- Where deals are too few to tell: unless it is clearly worse on rows held out.
-    better := coalesce(better, old.model_id IS NULL OR old.log_loss IS NULL OR card.log_loss <= old.log_loss * 1.02 OR card.rows >= old.rows * 1.5);
+    better := coalesce(better, old.model_id IS NULL OR old.log_loss IS NULL OR card.log_loss <= old.log_loss * 1.02 OR card.rows >= old.rows * 1.5, false);
     IF better THEN
         UPDATE sales.score_models m SET is_current = false WHERE m.company_id = company AND m.is_current;
     END IF;

@@ -138,8 +138,9 @@ add_extra_cuts(Feature *feature, const double *extra, int nextra)
 }
 
 /*
- * The mean value of each bin, held within the 2nd and 98th percentile so that
- * a few giants do not flatten the rest, in standard deviations from the mean.
+ * The mean value of each bin, in standard deviations from the mean.  Values are
+ * held within the 2nd and 98th percentile and half their distance more, so that
+ * a few giants do not flatten the rest.
  */
 static void
 find_centres(Feature *feature, const double *values, const double *sorted, int n, int nrows)
@@ -148,9 +149,12 @@ find_centres(Feature *feature, const double *values, const double *sorted, int n
 	double	   *rows = palloc0(sizeof(double) * feature->nbins);
 	double		low = n > 0 ? Max(sorted[(int64) n * 2 / 100], -1e100) : 0;
 	double		high = n > 0 ? Min(sorted[(int64) (n - 1) * 98 / 100], 1e100) : 0;
+	double		room = Max(Min((high - low) / 2, 1e100), 0);
 	double		mean = 0;
 	double		deviation = 0;
 
+	low -= room;
+	high += room;
 	feature->centres = palloc0(sizeof(double) * feature->nbins);
 	for (int i = 0; i < nrows; i++)
 		if (feature->bins[i] != BIN_MISSING)

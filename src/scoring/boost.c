@@ -56,6 +56,9 @@ learner_init_booster(Booster *booster, const uint8 *labels, int nrows)
 	for (int m = 0; m < booster->nmodels; m++)
 		booster->logit[m] = palloc_extended(sizeof(double) * nrows, MCXT_ALLOC_HUGE);
 	booster->intercept = palloc0(sizeof(double) * booster->nmodels);
+	booster->start = palloc0(sizeof(double) * booster->nmodels);
+	booster->judges = JUDGES_ALL;
+	booster->fixed_rounds = 0;
 	booster->residual = palloc_extended(sizeof(float) * nrows, MCXT_ALLOC_HUGE);
 	booster->weight = palloc_extended(sizeof(float) * nrows, MCXT_ALLOC_HUGE);
 }
@@ -134,19 +137,48 @@ learner_sum_bins(const uint8 *bins, const float *residual, const float *weight,
 	}
 }
 
+/*
+ * Takes a step of one term and sums the residuals that it leaves by the bins of
+ * the next, in one pass over the rows: memory is what training waits for.
+ */
 static void
-take_step(Booster *booster, int m, const uint8 *bins, const double *step)
+take_step(Booster *booster, int m, const uint8 *bins, const double *step,
+		  const uint8 *next_bins, Sums *sums)
 {
-	double	   *logit = booster->logit[m];
-	float	   *residual = booster->residual;
-	const float *weight = booster->weight;
+	double	   *restrict logit = booster->logit[m];
+	float	   *restrict residual = booster->residual;
+	const float *restrict weight = booster->weight;
+	Sums		odd[MAX_BINS] = {0};
+	int			n = booster->nrows;
+	int			i = 0;
 
-	for (int i = 0; i < booster->nrows; i++)
+	for (; i + 1 < n; i += 2)
 	{
-		double		change = step[bins[i]];
+		double		a = step[bins[i]];
+		double		b = step[bins[i + 1]];
+		float		ra = residual[i] - weight[i] * (float) a;
+		float		rb = residual[i + 1] - weight[i + 1] * (float) b;
 
-		logit[i] += change;
-		residual[i] -= weight[i] * (float) change;
+		logit[i] += a;
+		logit[i + 1] += b;
+		residual[i] = ra;
+		residual[i + 1] = rb;
+		sums[next_bins[i]].g += ra;
+		sums[next_bins[i]].h += weight[i];
+		odd[next_bins[i + 1]].g += rb;
+		odd[next_bins[i + 1]].h += weight[i + 1];
+	}
+	for (; i < n; i++)
+	{
+		logit[i] += step[bins[i]];
+		residual[i] -= weight[i] * (float) step[bins[i]];
+		sums[next_bins[i]].g += residual[i];
+		sums[next_bins[i]].h += weight[i];
+	}
+	for (int b = 0; b < MAX_BINS; b++)
+	{
+		sums[b].g += odd[b].g;
+		sums[b].h += odd[b].h;
 	}
 }
 
@@ -189,7 +221,7 @@ held_loss(const Booster *booster)
 		int			held = m % booster->nfolds;
 
 		for (int i = 0; i < booster->nrows; i++)
-			if (fold[i] == held)
+			if (fold[i] == held && (booster->judges == JUDGES_ALL || (i & 1) == booster->judges))
 				loss += learner_row_loss(booster->logit[m][i], booster->labels[i]);
 	}
 	return loss / booster->nrows / booster->ndeals;
@@ -200,22 +232,24 @@ static void
 run_round(Booster *booster, int m, const Term *terms, int nterms, double ridge,
 		  double **points, double *slopes)
 {
+	Sums		sums[MAX_BINS] = {0};
+
 	start_round(booster, m);
+	learner_sum_bins(terms[0].bins, booster->residual, booster->weight, booster->nrows, sums);
 	for (int t = 0; t < nterms; t++)
 	{
 		const Term *term = &terms[t];
-		Sums		sums[MAX_BINS] = {0};
 		double		step[MAX_BINS];
 
 		CHECK_FOR_INTERRUPTS();
-		learner_sum_bins(term->bins, booster->residual, booster->weight, booster->nrows, sums);
 		if (term->feature != NULL)
 			learner_step_feature(term->feature, sums, ridge, &slopes[t], step);
 		else
 			learner_step_pair(term->pair, sums, ridge, step);
 		for (int b = 0; b < term->nbins; b++)
 			points[t][b] += step[b];
-		take_step(booster, m, term->bins, step);
+		memset(sums, 0, sizeof(sums));
+		take_step(booster, m, term->bins, step, terms[t + 1 < nterms ? t + 1 : t].bins, sums);
 	}
 }
 
@@ -255,10 +289,13 @@ learner_boost(Booster *booster, const Term *terms, int nterms, double ridge, Mod
 	int			waited = 0;
 
 	copy_points(booster, terms, nterms, best, points);
+	memcpy(booster->start, booster->intercept, sizeof(double) * booster->nmodels);
 	memcpy(best_intercept, booster->intercept, sizeof(double) * booster->nmodels);
+	booster->rounds = 0;
 	for (int m = 0; m < booster->nmodels; m++)
 		slopes[m] = palloc0(sizeof(double) * Max(nterms, 1));
-	for (int round = 0; round < MAX_ROUNDS && waited < PATIENCE; round++)
+	for (int round = 0; nterms > 0 && (booster->fixed_rounds > 0 ? round < booster->fixed_rounds
+									   : round < MAX_ROUNDS && waited < PATIENCE); round++)
 	{
 		double		loss;
 
@@ -266,9 +303,10 @@ learner_boost(Booster *booster, const Term *terms, int nterms, double ridge, Mod
 			run_round(booster, m, terms, nterms, ridge, points[m], slopes[m]);
 		loss = held_loss(booster);
 		waited++;
-		if (loss < best_loss)
+		if (loss < best_loss || booster->fixed_rounds > 0)
 		{
 			best_loss = loss;
+			booster->rounds = round + 1;
 			copy_points(booster, terms, nterms, best, points);
 			memcpy(best_intercept, booster->intercept, sizeof(double) * booster->nmodels);
 		}
@@ -287,6 +325,17 @@ learner_boost(Booster *booster, const Term *terms, int nterms, double ridge, Mod
 	pfree(slopes);
 	pfree(best_intercept);
 	return best_loss;
+}
+
+void
+learner_undo(Booster *booster, const Term *terms, int nterms, ModelPoints points)
+{
+	ModelPoints none = learner_new_points(booster, terms, nterms);
+
+	for (int m = 0; m < booster->nmodels; m++)
+		replace_points(booster, m, terms, nterms, points[m], none[m], booster->start[m]);
+	free_points(booster, nterms, none);
+	free_points(booster, nterms, points);
 }
 
 void

@@ -33,9 +33,15 @@ typedef struct Booster
 	uint8	  **fold;			/* of each deal and row */
 	double	  **logit;			/* of each model and row */
 	double	   *intercept;		/* of each model */
+	double	   *start;			/* the intercepts before the last boosting */
 	float	   *residual;		/* of each row, of the model at hand */
 	float	   *weight;
+	int			judges;			/* which rows say when to stop: those of odd or even number */
+	int			fixed_rounds;	/* 0: until the judges find no gain */
+	int			rounds;			/* how many were best, of the last boosting */
 } Booster;
+
+#define JUDGES_ALL (-1)
 
 /* Points of each model, term and bin. */
 typedef double ***ModelPoints;
@@ -45,12 +51,15 @@ extern void learner_init_booster(Booster *booster, const uint8 *labels, int nrow
 extern ModelPoints learner_new_points(const Booster *booster, const Term *terms, int nterms);
 
 /*
- * Adds steps to the points of the terms until rows held out get no better;
+ * Adds steps to the points of the terms until rows held out that judge get no better;
  * leaves the best points in `points` and in the models' logits and intercepts.
  * Returns the mean log loss of rows held out.
  */
 extern double learner_boost(Booster *booster, const Term *terms, int nterms, double ridge,
 							ModelPoints points);
+
+/* Takes back what learner_boost() has added to logits and intercepts, and frees the points. */
+extern void learner_undo(Booster *booster, const Term *terms, int nterms, ModelPoints points);
 
 /* Mean, over the models that held a row out, of its log-odds. */
 extern void learner_held_logits(const Booster *booster, double *out);

@@ -138,7 +138,7 @@ boost_columns(Booster *booster, const Term *terms, int nterms, const double *sta
 	return best;
 }
 
-/* Do the second predictions beat the first by more than two standard errors? */
+/* Do the second predictions beat the first by more than a standard error? */
 static bool
 is_better(const double *first, const double *second, const uint8 *labels, int nrows)
 {
@@ -154,40 +154,71 @@ is_better(const double *first, const double *second, const uint8 *labels, int nr
 		squares += gain * gain;
 	}
 	mean = sum / nrows;
-	return mean > 2 * sqrt(Max(squares / nrows - mean * mean, 0) / nrows);
+	return mean > sqrt(Max(squares / nrows - mean * mean, 0) / nrows);
 }
 
-/* Tries pairs; keeps them, and the held-out logits with them, if they pay. */
+/*
+ * Chooses pairs by what is left to explain of the rows that do not judge, and
+ * boosts them.  Returns their points, to be read or undone with the terms.
+ */
+static ModelPoints
+try_pairs(Booster *booster, Scorecard *card, const double *held, Term **terms)
+{
+	ModelPoints points;
+
+	learner_residuals(held, booster->labels, booster->nrows, booster->residual, booster->weight);
+	for (int i = 0; i < booster->nrows; i++)
+		if (booster->judges != JUDGES_ALL && (i & 1) == booster->judges)
+			booster->residual[i] = booster->weight[i] = 0;
+	learner_choose_pairs(card, booster->residual, booster->weight, booster->nrows);
+	*terms = palloc0(sizeof(Term) * Max(card->npairs, 1));
+	for (int p = 0; p < card->npairs; p++)
+		(*terms)[p] = (Term) {NULL, &card->pairs[p], card->pairs[p].cells,
+		card->pairs[p].nfirst * card->pairs[p].nsecond};
+	points = learner_new_points(booster, *terms, card->npairs);
+	learner_boost(booster, *terms, card->npairs, RIDGE_PAIRS, points);
+	return points;
+}
+
+/*
+ * Tries pairs; keeps them, and what they predict for rows held out, if they pay.
+ *
+ * The rows that chose pairs would find any choice good.  So each half of the
+ * rows judges pairs that the other half chose; if these pay, all rows choose,
+ * and boosting goes as far as the judges found best.
+ */
 static void
 boost_pairs(Booster *booster, Scorecard *card, double *held)
 {
+	double	   *with = palloc_extended(sizeof(double) * booster->nrows, MCXT_ALLOC_HUGE);
+	double	   *judged = palloc_extended(sizeof(double) * booster->nrows, MCXT_ALLOC_HUGE);
 	Term	   *terms;
 	ModelPoints points;
-	double	   *with = palloc_extended(sizeof(double) * booster->nrows, MCXT_ALLOC_HUGE);
-	double	   *before = palloc(sizeof(double) * booster->nmodels);
+	int			rounds = 0;
 
-	learner_residuals(held, booster->labels, booster->nrows, booster->residual, booster->weight);
-	learner_choose_pairs(card, booster->residual, booster->weight, booster->nrows);
-	terms = palloc0(sizeof(Term) * Max(card->npairs, 1));
-	for (int p = 0; p < card->npairs; p++)
-		terms[p] = (Term) {NULL, &card->pairs[p], card->pairs[p].cells,
-		card->pairs[p].nfirst * card->pairs[p].nsecond};
-	points = learner_new_points(booster, terms, card->npairs);
-	memcpy(before, booster->intercept, sizeof(double) * booster->nmodels);
-	if (card->npairs > 0)
-		learner_boost(booster, terms, card->npairs, RIDGE_PAIRS, points);
-	learner_held_logits(booster, with);
-	if (card->npairs > 0 && is_better(held, with, booster->labels, booster->nrows))
+	for (int half = 0; half < 2; half++)
 	{
-		memcpy(held, with, sizeof(double) * booster->nrows);
+		booster->judges = half;
+		points = try_pairs(booster, card, held, &terms);
+		rounds += booster->rounds;
+		learner_held_logits(booster, with);
+		for (int i = half; i < booster->nrows; i += 2)
+			judged[i] = with[i];
+		learner_undo(booster, terms, card->npairs, points);
+		learner_free_pairs(card);
+		pfree(terms);
+	}
+	booster->judges = JUDGES_ALL;
+	if (rounds > 0 && is_better(held, judged, booster->labels, booster->nrows))
+	{
+		booster->fixed_rounds = (rounds + 1) / 2;
+		points = try_pairs(booster, card, held, &terms);
+		booster->fixed_rounds = 0;
+		memcpy(held, judged, sizeof(double) * booster->nrows);
 		for (int p = 0; p < card->npairs; p++)
 			average(booster, points, p, terms[p].nbins, card->pairs[p].points);
 	}
-	else
-	{
-		card->npairs = 0;
-		memcpy(booster->intercept, before, sizeof(double) * booster->nmodels);
-	}
+	pfree(judged);
 	pfree(with);
 }
 

@@ -44,11 +44,11 @@ order_bins(const Feature *feature, const Sums *sums, int *order)
 {
 	for (int b = 0; b < feature->nbins; b++)
 	{
-		double		mean = sums[b].g / (sums[b].h + 1);
+		double		mean = sums[b].g / (sums[b].h + SEARCH_RIDGE);
 		int			at = b;
 
 		if (feature->is_category)
-			for (; at > 0 && sums[order[at - 1]].g / (sums[order[at - 1]].h + 1) > mean; at--)
+			for (; at > 0 && sums[order[at - 1]].g / (sums[order[at - 1]].h + SEARCH_RIDGE) > mean; at--)
 				order[at] = order[at - 1];
 		order[at] = b;
 	}
@@ -206,6 +206,21 @@ learner_choose_pairs(Scorecard *card, const float *residual, const float *weight
 		make_pair(&card->pairs[p], card, best[p].first, best[p].second, fine, nrows);
 	pfree(coarse);
 	pfree(fine);
+}
+
+void
+learner_free_pairs(Scorecard *card)
+{
+	for (int p = 0; p < card->npairs; p++)
+	{
+		pfree(card->pairs[p].first_group);
+		pfree(card->pairs[p].second_group);
+		pfree(card->pairs[p].cells);
+		pfree(card->pairs[p].points);
+	}
+	pfree(card->pairs);
+	card->pairs = NULL;
+	card->npairs = 0;
 }
 
 /* Makes the mean of each row of cells (or column of cells) 0; the means go to the feature. */

@@ -10,6 +10,9 @@
 extern void learner_choose_pairs(Scorecard *card, const float *residual, const float *weight,
 								 int nrows);
 
+/* Undoes learner_choose_pairs(). */
+extern void learner_free_pairs(Scorecard *card);
+
 /* Moves what a pair says of one of its columns alone into that column's points. */
 extern void learner_purify_pairs(Scorecard *card, int nrows);
 
