@@ -57,7 +57,7 @@ $(UPGRADES): $(EXTENSION)--%.sql: sql/upgrades/%.sql sql/01_upgrade_header.sql $
 
 # --- the two commands ---
 
-.PHONY: test test-pg17 check-static check-valgrind reference coverage deb demo demo-stop bench
+.PHONY: test test-pg17 fuzz check-static check-valgrind reference coverage deb demo demo-stop bench
 
 test:
 	@scripts/test.sh
@@ -73,6 +73,8 @@ check-valgrind:
 	@scripts/valgrind.sh
 reference:
 	@scripts/reference.sh
+fuzz:
+	@scripts/fuzz.sh
 coverage:
 	@scripts/coverage.sh
 deb:

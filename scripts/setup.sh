@@ -13,8 +13,8 @@ test='openssl libipc-run-perl python3 chromium pgbouncer postfix dovecot-imapd d
 # what learner.py compares with
 bench='python3-sklearn'
 
-# for make check-static, coverage, valgrind, deb and test-pg17
-check='cppcheck clang clang-tools valgrind gcovr debhelper devscripts lintian postgresql-server-dev-all debootstrap'
+# for make check-static, fuzz, coverage, valgrind, deb and test-pg17
+check='cppcheck clang clang-tools libclang-rt-14-dev valgrind gcovr debhelper devscripts lintian postgresql-server-dev-all debootstrap'
 
 case ${1:-test} in
     build) wanted=$build ;;

@@ -9,12 +9,6 @@ CREATE OR REPLACE FUNCTION sales_internal.csv_open(
 COMMENT ON FUNCTION sales_internal.csv_open(bytea, text, text) IS
     'Opens a file for csv_rows(); headers null: the file is empty';
 REVOKE ALL ON FUNCTION sales_internal.csv_open(bytea, text, text) FROM PUBLIC;
-CREATE OR REPLACE FUNCTION sales_internal.csv_open(
-    data text, encoding text, delimiter text, OUT headers text[], OUT found_encoding text, OUT found_delimiter text)
-    AS 'MODULE_PATHNAME', 'sales_csv_open'
-    LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION sales_internal.csv_open(text, text, text) IS 'As for bytea; encoding must be UTF-8';
-REVOKE ALL ON FUNCTION sales_internal.csv_open(text, text, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.csv_open_file(
     company uuid, file uuid, size bigint, encoding text, delimiter text,
@@ -495,7 +489,6 @@ $$;
 COMMENT ON FUNCTION sales_internal.finish_run(uuid, uuid, text, text) IS 'Ends a run';
 REVOKE ALL ON FUNCTION sales_internal.finish_run(uuid, uuid, text, text) FROM PUBLIC;
 
--- The two import_csv() differ in how the file is opened.
 CREATE OR REPLACE FUNCTION sales_internal.begin_run(company uuid, options jsonb, job uuid DEFAULT NULL, run uuid DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -511,20 +504,27 @@ $$;
 COMMENT ON FUNCTION sales_internal.begin_run(uuid, jsonb, uuid, uuid) IS 'Checks the options of a run and makes it';
 REVOKE ALL ON FUNCTION sales_internal.begin_run(uuid, jsonb, uuid, uuid) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION sales_internal.import_open_file(
-    company uuid, run uuid, headers text[], encoding text, delimiter text, field_mapping jsonb, options jsonb,
-    origin sales.prospect_source DEFAULT 'import_csv') RETURNS void
+-- Both import_csv(): the text or the bytes of a file, in one transaction.
+CREATE OR REPLACE FUNCTION sales_internal.import_data(data bytea, encoding text, field_mapping jsonb, options jsonb) RETURNS uuid
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    company uuid := sales_internal.require_company();
+    run uuid;
+    file record;
     report sales.import_runs;
     rejects sales.import_rejects[];
 BEGIN
-    PERFORM sales_internal.map_file(company, run, headers, encoding, delimiter, field_mapping);
+    PERFORM sales_internal.require('prospects', 'create');
+    PERFORM sales_internal.require('prospects', 'update');
+    options := coalesce(options, '{}');
+    run := sales_internal.begin_run(company, options);
+    SELECT * INTO file FROM sales_internal.csv_open(coalesce(data, ''), coalesce(encoding, options ->> 'encoding'), options ->> 'delimiter');
+    PERFORM sales_internal.map_file(company, run, file.headers, file.found_encoding, file.found_delimiter, field_mapping);
     -- A dry run is a real one that is taken back, so its report is the same.
     BEGIN
-        WHILE sales_internal.import_batch(company, run, options, origin, 10000) > 0 LOOP
+        WHILE sales_internal.import_batch(company, run, options, 'import_csv', 10000) > 0 LOOP
             NULL;
         END LOOP;
         IF (options ->> 'dry_run')::boolean THEN
@@ -541,31 +541,18 @@ BEGIN
     END;
     PERFORM sales_internal.csv_close();
     PERFORM sales_internal.finish_run(company, run, 'done');
-END
-$$;
-COMMENT ON FUNCTION sales_internal.import_open_file(uuid, uuid, text[], text, text, jsonb, jsonb, sales.prospect_source) IS
-    'Imports all of the open file in this transaction';
-REVOKE ALL ON FUNCTION sales_internal.import_open_file(uuid, uuid, text[], text, text, jsonb, jsonb, sales.prospect_source) FROM PUBLIC;
-
-CREATE OR REPLACE FUNCTION sales.import_csv(data text, field_mapping jsonb DEFAULT NULL, options jsonb DEFAULT '{}')
-RETURNS uuid
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    company uuid := sales_internal.require_company();
-    run uuid;
-    file record;
-BEGIN
-    PERFORM sales_internal.require('prospects', 'create');
-    PERFORM sales_internal.require('prospects', 'update');
-    options := coalesce(options, '{}');
-    run := sales_internal.begin_run(company, options);
-    SELECT * INTO file FROM sales_internal.csv_open(coalesce(data, ''), 'UTF-8', options ->> 'delimiter');
-    PERFORM sales_internal.import_open_file(company, run, file.headers, file.found_encoding, file.found_delimiter, field_mapping, options);
     RETURN run;
 END
 $$;
+COMMENT ON FUNCTION sales_internal.import_data(bytea, text, jsonb, jsonb) IS
+    'Imports a file in this transaction; encoding null: as the options say, else found';
+REVOKE ALL ON FUNCTION sales_internal.import_data(bytea, text, jsonb, jsonb) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales.import_csv(data text, field_mapping jsonb DEFAULT NULL, options jsonb DEFAULT '{}')
+RETURNS uuid
+LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT sales_internal.import_data(convert_to(data, 'UTF8'), 'UTF-8', field_mapping, options) $$;
 COMMENT ON FUNCTION sales.import_csv(text, jsonb, jsonb) IS
     'Imports prospects from CSV text; known exports need no mapping; returns the run, see import_runs and import_rejects';
 REVOKE ALL ON FUNCTION sales.import_csv(text, jsonb, jsonb) FROM PUBLIC;
@@ -573,23 +560,9 @@ GRANT EXECUTE ON FUNCTION sales.import_csv(text, jsonb, jsonb) TO sales_app;
 
 CREATE OR REPLACE FUNCTION sales.import_csv(data bytea, field_mapping jsonb DEFAULT NULL, options jsonb DEFAULT '{}')
 RETURNS uuid
-LANGUAGE plpgsql SECURITY DEFINER
+LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    company uuid := sales_internal.require_company();
-    run uuid;
-    file record;
-BEGIN
-    PERFORM sales_internal.require('prospects', 'create');
-    PERFORM sales_internal.require('prospects', 'update');
-    options := coalesce(options, '{}');
-    run := sales_internal.begin_run(company, options);
-    SELECT * INTO file FROM sales_internal.csv_open(coalesce(data, ''), options ->> 'encoding', options ->> 'delimiter');
-    PERFORM sales_internal.import_open_file(company, run, file.headers, file.found_encoding, file.found_delimiter, field_mapping, options);
-    RETURN run;
-END
-$$;
+AS $$ SELECT sales_internal.import_data(data, NULL, field_mapping, options) $$;
 COMMENT ON FUNCTION sales.import_csv(bytea, jsonb, jsonb) IS
     'As for text, with the bytes of a file in any usual encoding, which is found unless the option encoding names it';
 REVOKE ALL ON FUNCTION sales.import_csv(bytea, jsonb, jsonb) FROM PUBLIC;

@@ -31,7 +31,7 @@ sales_normal_email(PG_FUNCTION_ARGS)
 	char	   *at;
 	char	   *domain = NULL;
 	const char *reason;
-	text	   *normal;
+	char	   *normal;
 
 	while (isspace((unsigned char) *address))
 		address++;
@@ -45,9 +45,12 @@ sales_normal_email(PG_FUNCTION_ARGS)
 	*at = '\0';
 	if (idn2_to_ascii_8z(at + 1, &domain, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
 		PG_RETURN_NULL();
-	normal = cstring_to_text(psprintf("%s@%s", address, domain));
+	normal = psprintf("%s@%s", address, domain);
 	idn2_free(domain);
-	PG_RETURN_TEXT_P(normal);
+	/* in ASCII it may be longer than an address can be */
+	if (!email_is_valid(normal, strlen(normal), &reason))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(normal));
 }
 
 /* sales_internal.keyed_hash(key bytea, data bytea) → bytea: HMAC-SHA256 */

@@ -209,7 +209,7 @@ start_reading(FunctionCallInfo fcinfo, Reader *reader, char *encoding, char *del
 PG_FUNCTION_INFO_V1(sales_csv_open);
 
 /*
- * sales_internal.csv_open(data bytea or text, encoding text, delimiter text,
+ * sales_internal.csv_open(data bytea, encoding text, delimiter text,
  *     OUT headers text[], OUT found_encoding text, OUT found_delimiter text)
  *
  * headers null: there is no record in it.

@@ -135,10 +135,10 @@ read_item(CronCursor *c, CronSchedule *schedule, uint64 *mask, bool *any)
 	if ((is_day || is_weekday) && accept(c, '?'))
 	{
 		/* in place of a star, with nothing beside it */
-		if (c->at != c->end || *mask != 0)
+		if (c->at != c->end || *mask != 0 || (is_day && schedule->last_day))
 			reject(c, "has a ? that does not stand alone");
 		*any = true;
-		*mask = ~UINT64CONST(0);
+		*mask = is_day ? UINT64CONST(0xFFFFFFFE) : UINT64CONST(0x7F);
 		return false;
 	}
 	if (is_day && accept(c, 'l'))

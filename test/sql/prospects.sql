@@ -48,7 +48,7 @@ WHERE (new_values ? 'prospect_id' AND action = 'update') OR (table_name = 'prosp
 -- the dropped one is no duplicate of anybody any more, nor matched
 SELECT * FROM helpers.duplicates WHERE notes LIKE 'a%' ORDER BY notes;
 SELECT sales.import_csv(E'phone,first name\n020 7946 0958,Ada\n') IS NOT NULL AS done;
-SELECT rows_unchanged + rows_updated AS known FROM sales.import_runs;
+SELECT rows_unchanged + rows_updated AS known FROM sales.import_runs ORDER BY started_at DESC LIMIT 1;
 -- the winner's stage holds when keep is the further one
 CREATE TEMP TABLE two AS SELECT helpers.who('b1') AS keep, helpers.who('b2') AS drop;
 INSERT INTO sales.conversion_funnel (prospect_id, stage, stage_entered_at) SELECT keep, 'negociation', '2026-03-01' FROM two;
