@@ -27,6 +27,7 @@ SQL_INSTALL = \
 SQL_FUNCTIONS = \
     audit \
     tenancy \
+    secrets \
     directory \
     schedule \
     queue \

@@ -11,6 +11,7 @@ DECLARE
     new_company uuid := sales.uuidv7();
     admin_role uuid := sales.uuidv7();
 BEGIN
+    PERFORM sales_internal.note_key();
     INSERT INTO sales.companies (company_id, name, domain, subscription_plan, language, timezone)
     VALUES (new_company, create_company.name, lower(create_company.domain),
             plan::sales.subscription_plan, create_company.language, create_company.timezone);

@@ -31,6 +31,7 @@ FROM (VALUES
     ('sales.audit_logs', 'none', 'keep', 'Keyed digests, from which nothing can be read', 'digest values_digest'),
     ('sales_internal.audit_expiries', 'none', 'keep', 'Keyed digest', 'mac'),
     ('sales_internal.audit_keys', 'none', 'keep', 'Former keys, encrypted', 'key_id sealed'),
+    ('sales_internal.key_check', 'none', 'keep', 'Which master key is in use', 'is_only key_name sealed'),
     ('sales_internal.audit_seals', 'none', 'keep', 'Keyed digest', 'chain'),
     ('sales.audit_logs', 'audit', 'erase', 'Proof of who changed what', 'old_values new_values'),
     ('sales.audit_logs', 'user', 'keep', 'Proof of who changed what', 'table_name ip_address user_agent gdpr_basis'),

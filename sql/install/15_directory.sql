@@ -245,32 +245,40 @@ COMMENT ON FUNCTION sales_internal.revoke(uuid) IS
     'At commit makes every context of this company, user or session worthless in all sessions';
 REVOKE ALL ON FUNCTION sales_internal.revoke(uuid) FROM PUBLIC;
 
--- Bound roles carry what was true when they were bound: they are bound again,
--- or no more where their company or user has ended.
-CREATE FUNCTION sales_internal.rebind_roles(company uuid, bound_user uuid DEFAULT NULL) RETURNS void
+-- A bound role carries what was true when it was bound: it is bound again, or no
+-- more where its company or user has ended.
+CREATE FUNCTION sales_internal.rebind_role(name name) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     bound record;
 BEGIN
-    FOR bound IN
-        SELECT b.role_name, b.company_id, b.user_id,
-               c.subscription_status <> 'cancelled' AND coalesce(u.is_active, b.user_id IS NULL) AS stays
-        FROM sales_internal.bound_roles b
-        JOIN sales.companies c ON c.company_id = b.company_id
-        LEFT JOIN sales.users u ON u.company_id = b.company_id AND u.user_id = b.user_id
-        WHERE b.company_id = company AND (bound_user IS NULL OR b.user_id = bound_user)
-    LOOP
-        IF to_regrole(quote_ident(bound.role_name)) IS NULL THEN
-            CONTINUE;
-        ELSIF bound.stays THEN
-            PERFORM sales.bind_role(quote_ident(bound.role_name)::regrole, bound.company_id, bound.user_id);
-        ELSE
-            PERFORM sales.unbind_role(quote_ident(bound.role_name)::regrole);
-        END IF;
-    END LOOP;
+    SELECT b.role_name, b.company_id, b.user_id,
+           c.subscription_status <> 'cancelled' AND coalesce(u.is_active, b.user_id IS NULL) AS stays
+    INTO bound
+    FROM sales_internal.bound_roles b
+    JOIN sales.companies c ON c.company_id = b.company_id
+    LEFT JOIN sales.users u ON u.company_id = b.company_id AND u.user_id = b.user_id
+    WHERE b.role_name = rebind_role.name;
+    IF NOT FOUND OR to_regrole(quote_ident(bound.role_name)) IS NULL THEN
+        RETURN;
+    ELSIF bound.stays THEN
+        PERFORM sales.bind_role(quote_ident(bound.role_name)::regrole, bound.company_id, bound.user_id);
+    ELSE
+        PERFORM sales.unbind_role(quote_ident(bound.role_name)::regrole);
+    END IF;
 END
+$$;
+COMMENT ON FUNCTION sales_internal.rebind_role(name) IS 'Signs the context of a bound role afresh, or frees it where its company or user has ended';
+REVOKE ALL ON FUNCTION sales_internal.rebind_role(name) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.rebind_roles(company uuid, bound_user uuid DEFAULT NULL) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT sales_internal.rebind_role(b.role_name) FROM sales_internal.bound_roles b
+    WHERE b.company_id = company AND (bound_user IS NULL OR b.user_id = bound_user)
 $$;
 COMMENT ON FUNCTION sales_internal.rebind_roles(uuid, uuid) IS
     'Signs the contexts of bound roles afresh after a change of the company or the user';

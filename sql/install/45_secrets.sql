@@ -43,3 +43,31 @@ CREATE TRIGGER seal_column BEFORE INSERT OR UPDATE ON sales.api_keys FOR EACH RO
 
 CALL sales_internal.protect_table('api_keys', 'api_key_id', hidden => '{key_value}');
 
+CREATE FUNCTION sales_internal.reseal(sealed text, owner text) RETURNS text
+    AS 'MODULE_PATHNAME', 'sales_reseal'
+    LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION sales_internal.reseal(text, text) IS
+    'The same secret under the current master key; as it is where it is that already, null where no key of the key file opens it';
+REVOKE ALL ON FUNCTION sales_internal.reseal(text, text) FROM PUBLIC;
+
+CREATE FUNCTION sales_internal.key_names() RETURNS text[]
+    AS 'MODULE_PATHNAME', 'sales_key_names'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.key_names() IS
+    'Names of the master keys in the key file, which tell nothing of them; the current one first';
+REVOKE ALL ON FUNCTION sales_internal.key_names() FROM PUBLIC;
+
+-- Which master key this database was written under: after a restore tells
+-- whether the key file is the right one.
+CREATE TABLE sales_internal.key_check (
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+    key_name text NOT NULL,
+    sealed text NOT NULL,
+    noted_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE sales_internal.key_check IS 'The key-check value: the name of the master key and a text sealed under it; one row';
+COMMENT ON COLUMN sales_internal.key_check.is_only IS 'There is one row';
+COMMENT ON COLUMN sales_internal.key_check.key_name IS 'Name of the master key, which tells nothing of it';
+COMMENT ON COLUMN sales_internal.key_check.sealed IS 'A known text, sealed with owner key_check';
+COMMENT ON COLUMN sales_internal.key_check.noted_at IS 'When the first company was made, or the key last changed';
+SELECT sales_internal.dump_table('sales_internal.key_check');

@@ -142,24 +142,31 @@ key_from_hex(const char *hex, unsigned char raw[KEY_SIZE])
 	return true;
 }
 
-/* A key by its name: the current one, or a former one that was kept; else null. */
-static const AuditKey *
-key_named(const unsigned char *id)
+/* Is it the key of one of the master keys of now?  There are several while they change. */
+static bool
+key_of_file(const unsigned char *id, AuditKey *key)
 {
-	const AuditKey *now = key_now();
-	AuditKey   *key;
 	unsigned char raw[KEY_SIZE];
-	bytea	   *name;
+
+	for (int n = 0; key_derive_nth(n, AUDIT_PURPOSE, raw) == NULL; n++)
+	{
+		key_prepare(key, raw);
+		OPENSSL_cleanse(raw, sizeof(raw));
+		if (memcmp(key->id, id, AUDIT_KEY_ID_SIZE) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+key_that_was_kept(const unsigned char *id, AuditKey *key)
+{
+	unsigned char raw[KEY_SIZE];
+	bytea	   *name = palloc(VARHDRSZ + AUDIT_KEY_ID_SIZE);
 	SpiArg		arg;
 	char	   *hex = NULL;
+	bool		found;
 
-	if (memcmp(now->id, id, AUDIT_KEY_ID_SIZE) == 0)
-		return now;
-	for (int i = 0; i < former_count; i++)
-		if (memcmp(former_keys[i].id, id, AUDIT_KEY_ID_SIZE) == 0)
-			return &former_keys[i];
-
-	name = palloc(VARHDRSZ + AUDIT_KEY_ID_SIZE);
 	SET_VARSIZE(name, VARHDRSZ + AUDIT_KEY_ID_SIZE);
 	memcpy(VARDATA(name), id, AUDIT_KEY_ID_SIZE);
 	arg = SPI_ARG(BYTEAOID, PointerGetDatum(name));
@@ -167,18 +174,33 @@ key_named(const unsigned char *id)
 	if (spi_run_as_owner("SELECT sealed FROM sales_internal.audit_keys WHERE key_id = $1",
 						 true, 1, 1, &arg) > 0)
 		hex = cipher_open(spi_text(0, 1), key_owner(id));
-	if (hex == NULL || !key_from_hex(hex, raw))
-	{
-		SPI_finish();
-		return NULL;
-	}
+	found = hex != NULL && key_from_hex(hex, raw);
 	cipher_wipe(hex);
 	SPI_finish();
-	key = &former_keys[former_count % FORMER_KEYS];
-	former_count = Min(former_count + 1, FORMER_KEYS);
-	key_prepare(key, raw);
-	OPENSSL_cleanse(raw, sizeof(raw));
-	return key;
+	if (found)
+	{
+		key_prepare(key, raw);
+		OPENSSL_cleanse(raw, sizeof(raw));
+	}
+	return found;
+}
+
+/* A key by its name: the current one, or a former one that was kept; else null. */
+static const AuditKey *
+key_named(const unsigned char *id)
+{
+	const AuditKey *now = key_now();
+	AuditKey	key;
+
+	if (memcmp(now->id, id, AUDIT_KEY_ID_SIZE) == 0)
+		return now;
+	for (int i = 0; i < Min(former_count, FORMER_KEYS); i++)
+		if (memcmp(former_keys[i].id, id, AUDIT_KEY_ID_SIZE) == 0)
+			return &former_keys[i];
+	if (!key_of_file(id, &key) && !key_that_was_kept(id, &key))
+		return NULL;
+	former_keys[former_count % FORMER_KEYS] = key;
+	return &former_keys[former_count++ % FORMER_KEYS];
 }
 
 /* --- digests --- */
@@ -377,33 +399,36 @@ sales_audit_mac(PG_FUNCTION_ARGS)
 }
 
 /*
- * sales_internal.audit_keep_key(): stores the current key, sealed, so that rows
- * of before a change of the master key can be verified after it.
+ * sales_internal.audit_keep_key(): stores the audit keys of all master keys in
+ * the key file, sealed under the current one, so that rows of before a change of
+ * the master key can be verified after it.
  */
 Datum
 sales_audit_keep_key(PG_FUNCTION_ARGS)
 {
 	unsigned char raw[KEY_SIZE];
-	char		hex[2 * KEY_SIZE + 1];
-	AuditKey	key;
-	bytea	   *name = palloc(VARHDRSZ + AUDIT_KEY_ID_SIZE);
-	SpiArg		args[2];
 
-	key_derive_or_fail(AUDIT_PURPOSE, raw);
-	key_prepare(&key, raw);
-	(void) hex_encode((char *) raw, KEY_SIZE, hex);
-	hex[2 * KEY_SIZE] = '\0';
-	OPENSSL_cleanse(raw, sizeof(raw));
-
-	SET_VARSIZE(name, VARHDRSZ + AUDIT_KEY_ID_SIZE);
-	memcpy(VARDATA(name), key.id, AUDIT_KEY_ID_SIZE);
-	args[0] = SPI_ARG(BYTEAOID, PointerGetDatum(name));
-	args[1] = SPI_ARG_TEXT(cipher_seal(hex, key_owner(key.id)));
-	OPENSSL_cleanse(hex, sizeof(hex));
 	SPI_connect();
-	spi_run_as_owner("INSERT INTO sales_internal.audit_keys (key_id, sealed) VALUES ($1, $2) "
-					 "ON CONFLICT (key_id) DO UPDATE SET sealed = excluded.sealed",
-					 false, 0, 2, args);
+	for (int n = 0; key_derive_nth(n, AUDIT_PURPOSE, raw) == NULL; n++)
+	{
+		char		hex[2 * KEY_SIZE + 1];
+		AuditKey	key;
+		bytea	   *name = palloc(VARHDRSZ + AUDIT_KEY_ID_SIZE);
+		SpiArg		args[2];
+
+		key_prepare(&key, raw);
+		(void) hex_encode((char *) raw, KEY_SIZE, hex);
+		hex[2 * KEY_SIZE] = '\0';
+		SET_VARSIZE(name, VARHDRSZ + AUDIT_KEY_ID_SIZE);
+		memcpy(VARDATA(name), key.id, AUDIT_KEY_ID_SIZE);
+		args[0] = SPI_ARG(BYTEAOID, PointerGetDatum(name));
+		args[1] = SPI_ARG_TEXT(cipher_seal(hex, key_owner(key.id)));
+		OPENSSL_cleanse(hex, sizeof(hex));
+		spi_run_as_owner("INSERT INTO sales_internal.audit_keys (key_id, sealed) VALUES ($1, $2) "
+						 "ON CONFLICT (key_id) DO UPDATE SET sealed = excluded.sealed",
+						 false, 0, 2, args);
+	}
+	OPENSSL_cleanse(raw, sizeof(raw));
 	SPI_finish();
 	PG_RETURN_VOID();
 }

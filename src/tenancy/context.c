@@ -88,12 +88,13 @@ permission_name(Permission bit)
 	return "?";
 }
 
+/* The MAC under the n-th key of the key file; null, or why there is none. */
 static const char *
-context_mac(const char *payload, int len, unsigned char mac[MAC_SIZE])
+context_mac(int n, const char *payload, int len, unsigned char mac[MAC_SIZE])
 {
 	unsigned char key[KEY_SIZE];
 	unsigned int maclen = MAC_SIZE;
-	const char *message = key_derive(CONTEXT_PURPOSE, key);
+	const char *message = key_derive_nth(n, CONTEXT_PURPOSE, key);
 
 	if (message != NULL)
 		return message;
@@ -216,15 +217,53 @@ context_problem(const TenantContext *context, json_t *payload, GucSource source)
 		return "It is good only as the setting that sales.bind_role() stored.";
 	if (context->expires_at < clock_instant())
 		return "It has expired.";
-	if (is_revoked(context))
-		return "It has been revoked.";
 	/* What was revoked before the start is forgotten, so such contexts go too. */
 	if (context->expires_at != DT_NOEND && context->signed_at < PgStartTime)
 		return "It was made before the server started.";
+	if (is_revoked(context))
+		return "It has been revoked.";
 	if (IsTransactionState() && MyProc != NULL && seen_lxid == COMPAT_MY_LXID &&
 		memcmp(&seen_company, &context->company_id, UUID_LEN) != 0)
 		return "This transaction has acted for another company already.";
 	return NULL;
+}
+
+/*
+ * Which key of the key file signed it: null and *key, or what is wrong.  A former
+ * key counts for a setting that bind_role() stored, until rotate_master_key() has
+ * signed that afresh.  (A parallel worker is given what its leader has checked,
+ * perhaps before a change of the key.)
+ */
+static const char *
+context_verify(const char *payload, const char *mac_text, GucSource source, int *key)
+{
+	int			mac_len = 0;
+	unsigned char *mac = base64url_decode(mac_text + 1, strlen(mac_text + 1), &mac_len);
+	const char *problem = "Its signature is not valid.";
+	int			most = source == PGC_S_DATABASE_USER ? KEY_RING_SIZE : 1;
+
+	*key = 0;
+	if (InitializingParallelWorker)
+		problem = NULL;
+	for (int n = 0; problem != NULL && n < most; n++)
+	{
+		unsigned char expected[MAC_SIZE];
+		const char *no_key = context_mac(n, payload, mac_text - payload, expected);
+
+		if (no_key != NULL)
+		{
+			if (n == 0)
+				problem = no_key;
+			break;
+		}
+		if (mac != NULL && mac_len == MAC_SIZE && CRYPTO_memcmp(mac, expected, MAC_SIZE) == 0)
+		{
+			*key = n;
+			problem = NULL;
+		}
+	}
+	free(mac);
+	return problem;
 }
 
 static bool
@@ -233,13 +272,11 @@ context_check_hook(char **newval, void **extra, GucSource source)
 	const char *value = *newval;
 	const char *payload_text;
 	const char *mac_text;
-	unsigned char expected[MAC_SIZE];
-	unsigned char *mac = NULL;
 	unsigned char *payload_bytes = NULL;
 	json_t	   *payload = NULL;
 	TenantContext *context = NULL;
 	const char *problem = NULL;
-	int			mac_len = 0;
+	int			key;
 	int			payload_len = 0;
 	size_t		size;
 
@@ -252,13 +289,7 @@ context_check_hook(char **newval, void **extra, GucSource source)
 	if (mac_text == NULL)
 		return refuse("It is not of a known form.");
 
-	problem = context_mac(payload_text, mac_text - payload_text, expected);
-	if (problem != NULL)
-		return refuse(problem);
-	mac = base64url_decode(mac_text + 1, strlen(mac_text + 1), &mac_len);
-	if (mac == NULL || mac_len != MAC_SIZE || CRYPTO_memcmp(mac, expected, MAC_SIZE) != 0)
-		problem = "Its signature is not valid.";
-	free(mac);
+	problem = context_verify(payload_text, mac_text, source, &key);
 	if (problem != NULL)
 		return refuse(problem);
 
@@ -280,6 +311,8 @@ context_check_hook(char **newval, void **extra, GucSource source)
 	memset(context, 0, size);
 	if (!context_fill(context, payload))
 		problem = "It is not of a known form.";
+	else if (key > 0 && context->expires_at != DT_NOEND)
+		problem = "Its signature is not valid.";
 	else if (!InitializingParallelWorker && !(binding && source == PGC_S_TEST))
 		problem = context_problem(context, payload, source);
 	json_decref(payload);
@@ -478,7 +511,7 @@ context_sign(json_t *payload)
 	char	   *text = json_dumps(payload, JSON_COMPACT);
 	char	   *encoded = base64url_encode((unsigned char *) text, strlen(text));
 	unsigned char mac[MAC_SIZE];
-	const char *problem = context_mac(encoded, strlen(encoded), mac);
+	const char *problem = context_mac(0, encoded, strlen(encoded), mac);
 	char	   *encoded_mac;
 	char	   *value;
 

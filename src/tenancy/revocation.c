@@ -8,8 +8,8 @@
  * judges its context again when the count of revocations has changed, which
  * costs one atomic read otherwise.  When the ring is full the oldest entry
  * goes, and every context signed before it counts as revoked: users log in
- * again, nobody stays in.  A restart empties the ring; contexts that expire
- * and were signed before the server started are refused (context.c).
+ * again, nobody stays in.  A restart, after a crash too, empties the ring, and so
+ * contexts that were signed before it are refused.
  *
  * Without preload there is no ring: tokens are still refused by use_session(),
  * and a context that is in use ends with its token's expiry.
@@ -41,7 +41,8 @@ typedef struct Revoked
 typedef struct RevocationState
 {
 	LWLock	   *lock;
-	pg_atomic_uint64 count;		/* of all revocations since the start */
+	pg_atomic_uint64 count;		/* of entries that the ring was given since the start */
+	pg_atomic_uint64 generation;	/* of all revocations; contexts are judged anew */
 	TimestampTz horizon;		/* contexts signed before it count as revoked */
 	Revoked		ring[RING];
 } RevocationState;
@@ -73,8 +74,10 @@ revocation_shmem_startup(void)
 	{
 		memset(state, 0, sizeof(RevocationState));
 		state->lock = &(GetNamedLWLockTranche("sales_assistant_revocations"))->lock;
-		state->horizon = DT_NOBEGIN;
+		/* also after a crash, when the postmaster's start is older than what was lost */
+		state->horizon = GetCurrentTimestamp();
 		pg_atomic_init_u64(&state->count, 0);
+		pg_atomic_init_u64(&state->generation, 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -90,6 +93,7 @@ publish(const Revoked *revoked, TimestampTz at)
 	*slot = *revoked;
 	slot->at = at;
 	pg_atomic_write_u64(&state->count, n + 1);
+	pg_atomic_fetch_add_u64(&state->generation, 1);
 }
 
 static void
@@ -140,10 +144,21 @@ revocation_add(const pg_uuid_t *id)
 	MemoryContextSwitchTo(old);
 }
 
+void
+revocation_add_all(void)
+{
+	if (state == NULL)
+		return;
+	LWLockAcquire(state->lock, LW_EXCLUSIVE);
+	state->horizon = GetCurrentTimestamp();
+	pg_atomic_fetch_add_u64(&state->generation, 1);
+	LWLockRelease(state->lock);
+}
+
 uint64
 revocation_count(void)
 {
-	return state != NULL ? pg_atomic_read_u64(&state->count) : 0;
+	return state != NULL ? pg_atomic_read_u64(&state->generation) : 0;
 }
 
 bool

@@ -10,6 +10,12 @@
  */
 extern void revocation_add(const pg_uuid_t *id);
 
+/*
+ * At once, whatever becomes of the transaction: every context signed until now,
+ * but for those of bound roles, is worthless in all sessions.
+ */
+extern void revocation_add_all(void);
+
 /* Changes whenever something was revoked; contexts are judged again then. */
 extern uint64 revocation_count(void);
 

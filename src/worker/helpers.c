@@ -312,7 +312,7 @@ sales_helper_main(Datum arg)
 	HelperOrder order;
 
 	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
-	worker_connect(DatumGetObjectId(arg), MyBgworkerEntry->bgw_name);
+	worker_connect(DatumGetObjectId(arg), MyBgworkerEntry->bgw_name, 0);
 	if (order.is_task)
 	{
 		Task		task = {.name = order.task};

@@ -87,12 +87,12 @@ worker_in_subtransaction(WorkerStep step, void *arg)
 }
 
 void
-worker_connect(Oid database, const char *name)
+worker_connect(Oid database, const char *name, uint32 flags)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, flags);
 	pgstat_report_appname(name);
 	worker_memory = AllocSetContextCreate(TopMemoryContext, "sales_assistant worker",
 										  ALLOCSET_DEFAULT_SIZES);

@@ -22,8 +22,9 @@ extern ErrorData *worker_in_subtransaction(WorkerStep step, void *arg);
 
 /*
  * First thing of a background process of this database: signals, connection,
- * memory.  `name` is what pg_stat_activity shows.
+ * memory.  `name` is what pg_stat_activity shows; flags are those of
+ * BackgroundWorkerInitializeConnectionByOid().
  */
-extern void worker_connect(Oid database, const char *name);
+extern void worker_connect(Oid database, const char *name, uint32 flags);
 
 #endif							/* SALES_WORKER_STEPS_H */

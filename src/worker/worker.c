@@ -147,7 +147,7 @@ start(Oid database)
 {
 	bool		is_mine = false;
 
-	worker_connect(database, "sales_assistant worker");
+	worker_connect(database, "sales_assistant worker", 0);
 	if (!is_installed())
 	{
 		slots_forget(database);
