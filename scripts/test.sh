@@ -146,7 +146,7 @@ if wants tap; then
     # prove's own counts: "Files=3, Tests=41, ..." and "Failed N/M subtests" lines.
     total=$(sed -n 's/^Files=[0-9]*, Tests=\([0-9]*\).*/\1/p' "$scratch/tap.log" | tail -1)
     bad=$(sed -n 's/^.*Failed \([0-9]*\)\/[0-9]* subtests.*/\1/p' "$scratch/tap.log" | awk '{n += $1} END {print n + 0}')
-    if [ -z "$total" ] || { ! grep -q '^Result: PASS' "$scratch/tap.log" && [ "$bad" = 0 ]; }; then
+    if [ -z "$total" ] || grep -q '^Bailout called' "$scratch/tap.log" || { ! grep -q '^Result: PASS' "$scratch/tap.log" && [ "$bad" = 0 ]; }; then
         bad=$((bad + 1))
     fi
     skipped=$((skipped + $(grep -c ' skipped: ' "$scratch/tap.log" || true)))

@@ -44,7 +44,7 @@ BEGIN
     resealed := 0;
     FOR source IN SELECT * FROM sales_internal.sealed_columns() c WHERE c.place >= at_place ORDER BY c.place LOOP
         FOR found_row IN EXECUTE format(
-            'SELECT t.%1$I AS key, t.%2$I AS sealed, %3$s AS owner FROM %4$s t
+            'SELECT t.%1$I::text AS key, t.%2$I AS sealed, %3$s AS owner FROM %4$s t
              WHERE %5$s AND t.%2$I NOT LIKE %6$L %7$s ORDER BY t.%1$I LIMIT %8$s FOR UPDATE',
             source.key, source."column", source.owner, source."table", source.condition, current_form,
             CASE WHEN source.place = at_place AND at_key <> '' THEN format('AND t.%I > %L', source.key, at_key) END, most - looked)
@@ -55,7 +55,7 @@ BEGIN
             IF fresh IS NULL THEN
                 stuck := array_append(stuck, format('%s %s', source."table", found_row.key));
             ELSE
-                EXECUTE format('UPDATE %s SET %I = $1 WHERE %I = $2', source."table", source."column", source.key) USING fresh, found_row.key;
+                EXECUTE format('UPDATE %s SET %I = %L WHERE %I = %L', source."table", source."column", fresh, source.key, found_row.key);
                 resealed := resealed + 1;
             END IF;
         END LOOP;

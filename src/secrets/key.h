@@ -43,9 +43,9 @@ extern const char *key_file_read(const char *path, KeyRing *ring, struct stat *s
 
 /*
  * Puts these keys into the key file, in one step that a crash either undoes or
- * keeps.  Throws where that is not possible; then the file is as it was.
+ * keeps; null, or why that is not possible (static): then the file is as it was.
  */
-extern void key_file_replace(const KeyRing *ring);
+extern const char *key_file_replace(const KeyRing *ring);
 
 /* Makes the key file with a random key; null, or what is wrong. */
 extern const char *key_file_create(void);

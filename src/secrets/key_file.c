@@ -9,7 +9,7 @@
  * crash comes, the file has either the old keys or the new ones, and never lacks
  * a key that something is still sealed under.
  *
- * Nothing here throws unless it says so, as check hooks read the file too.
+ * Nothing here throws, as check hooks read the file too.
  */
 #include "postgres.h"
 
@@ -192,29 +192,22 @@ key_file_create(void)
 	return message;
 }
 
-void
+const char *
 key_file_replace(const KeyRing *ring)
 {
 	char		path[PATH_MAX];
 	char		temp[PATH_MAX + 4];
-	const char *message = NULL;
+	const char *message;
 
 	/* The file itself is replaced, not a link that leads to it. */
 	if (realpath(guc_key_file, path) == NULL)
-		message = complain("could not find", guc_key_file);
-	else
+		return complain("could not find", guc_key_file);
+	snprintf(temp, sizeof(temp), "%s.tmp", path);
+	message = write_file(temp, ring);
+	if (message == NULL && durable_rename(temp, path, LOG) != 0)
 	{
-		snprintf(temp, sizeof(temp), "%s.tmp", path);
-		message = write_file(temp, ring);
-		if (message == NULL && durable_rename(temp, path, LOG) != 0)
-		{
-			message = complain("could not replace", path);
-			(void) unlink(temp);
-		}
+		message = complain("could not replace", path);
+		(void) unlink(temp);
 	}
-	if (message != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_IO_ERROR),
-				 errmsg("could not change the key file"), errdetail_internal("%s", message),
-				 errhint("The server's user must be able to write in the folder of sales_assistant.key_file; then call sales.rotate_master_key() again.")));
+	return message;
 }

@@ -394,6 +394,7 @@ sales_rotate_master_key(PG_FUNCTION_ARGS)
 {
 	KeyRing		ring;
 	char		name[KEY_NAME_SIZE];
+	const char *message;
 	int64		resealed;
 	int			databases;
 
@@ -413,7 +414,12 @@ sales_rotate_master_key(PG_FUNCTION_ARGS)
 	key_name(ring.keys[0], name);
 	if (!ring_equals(&ring, key_ring_or_fail()))
 	{
-		key_file_replace(&ring);
+		message = key_file_replace(&ring);
+		if (message != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_IO_ERROR),
+					 errmsg("could not change the key file"), errdetail_internal("%s", message),
+					 errhint("The server's user must be able to write in the folder of sales_assistant.key_file; then call sales.rotate_master_key() again.")));
 		revocation_add_all();
 		ereport(LOG, (errmsg("sales_assistant: the master key is %s now, by \"%s\"", name,
 							 GetUserNameFromId(GetSessionUserId(), true))));
@@ -422,10 +428,16 @@ sales_rotate_master_key(PG_FUNCTION_ARGS)
 
 	OPENSSL_cleanse(ring.keys[1], sizeof(ring.keys) - KEY_SIZE);
 	ring.n = 1;
-	key_file_replace(&ring);
+	message = key_file_replace(&ring);
 	OPENSSL_cleanse(&ring, sizeof(ring));
 	ereport(LOG, (errmsg("sales_assistant: nothing is sealed under a former master key any more")));
-	ereport(NOTICE, (errmsg("the master key is %s now; " INT64_FORMAT " secrets were sealed anew in %d databases",
+	if (message != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_IO_ERROR),
+				 errmsg("the key file still holds former keys, which nothing needs any more"),
+				 errdetail_internal("%s", message),
+				 errhint("Remove all lines but the first from the key file.")));
+	ereport(NOTICE, (errmsg("the master key is %s now; " INT64_FORMAT " secrets were sealed anew, databases: %d",
 							name, resealed, databases),
 					 errhint("Copy the key file to standbys and to where it is kept apart from backups.")));
 	PG_RETURN_VOID();

@@ -69,7 +69,7 @@ INSERT INTO sales.system_settings (category, key_name, value, data_type) VALUES 
 INSERT INTO sales.system_settings (category, key_name, value, data_type) VALUES ('ui', 'rows', '50', 'string');
 INSERT INTO sales.system_settings (category, key_name, value, data_type) VALUES ('ui', 'rows', '50', 'integer'), ('smtp', 'password', 'hunter2hunter2', 'encrypted');
 SELECT sales.setting('ui.rows'), sales.setting('smtp.password') IS NULL AS hidden;
-SELECT key_name, value LIKE 'sa1:%' AS sealed, updated_by = sales.current_user_id() AS by_me FROM sales.system_settings ORDER BY key_name;
+SELECT key_name, value LIKE 'sa2:%' AS sealed, updated_by = sales.current_user_id() AS by_me FROM sales.system_settings ORDER BY key_name;
 INSERT INTO sales.system_settings (company_id, category, key_name, value) VALUES (NULL, 'ui', 'theme', 'dark');
 UPDATE sales.system_settings SET value = 'x' WHERE company_id IS NULL;
 :be_beta
