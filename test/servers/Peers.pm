@@ -10,7 +10,7 @@ use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(start_peer stop_peers make_certificates probe_sql wait_for);
+our @EXPORT = qw(start_peer start_echo stop_peers make_certificates probe_sql wait_for);
 my $servers = abs_path(dirname(__FILE__));
 my @running;
 
@@ -36,6 +36,19 @@ sub start_peer
 	push @running, IPC::Run::start([ '/usr/bin/python3', "$servers/peer.py", $dir, @certificate ]);
 	wait_for(sub { -e "$dir/port.http" && (!@certificate || -e "$dir/port.https") });
 	return { dir => $dir, http => slurp_file("$dir/port.http"), https => @certificate ? slurp_file("$dir/port.https") : undef };
+}
+
+# Builds and starts bench/c/http_echo.c, which answers thousands a second, each
+# after so many milliseconds; its port.  $log gets the target of each request.
+sub start_echo
+{
+	my ($delay_ms, $log) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	my ($out, $err) = ('', '');
+	system('cc', '-O2', '-o', "$dir/http_echo", "$servers/../bench/c/http_echo.c") == 0 or die 'http_echo does not build';
+	push @running, IPC::Run::start([ "$dir/http_echo", $delay_ms, $log // () ], '>', \$out, '2>', \$err);
+	$running[-1]->pump until $out =~ /\n/;
+	return $out =~ /^(\d+)/ ? $1 : die "http_echo: $err";
 }
 
 sub stop_peers
