@@ -94,7 +94,10 @@ take_header(char *data, size_t size, size_t count, void *arg)
 	if (length == 0 || memchr(data, ':', length) == NULL)
 		return bytes;
 	if (call->response_headers_size + length + 2 > MAX_HEADERS_SIZE)
+	{
+		call->too_large = true;
 		return 0;
+	}
 	grown = realloc(call->response_headers, call->response_headers_size + length + 2);
 	if (grown == NULL)
 		return 0;

@@ -9,10 +9,13 @@ usage: peer.py DIR [CERT KEY]     writes its ports to DIR/port.http (and DIR/por
 /never              no answer                       /drip       an answer that never ends, a byte at a time
 /huge               a body without an end           /headers    headers without an end
 /truncated          less than Content-Length says   /reset      the connection is reset
+/chunkcut           chunks without the last one     /resetlate  the connection is reset in the middle of the body
+/badchunk           a chunk whose size is no number /gzipbomb   16 MB of spaces that are 16 kB when packed
 /badjson  /badutf8  /duplicate  /nul                bodies that are not what they should be
 /to?URL             redirects to the URL            /loop       redirects to itself
 """
 import asyncio
+import gzip
 import json
 import os
 import socket
@@ -53,7 +56,7 @@ async def serve_one(method, target, headers, writer):
     elif what == "echo":
         writer.write(answer(200, json.dumps({"method": method, "target": target, "headers": headers}).encode()))
     elif what == "status":
-        after = [f"Retry-After: {query[6:]}"] if query.startswith("after=") else []
+        after = [f"Retry-After: {unquote(query[6:])}"] if query.startswith("after=") else []
         writer.write(answer(int(parts[1]), b'{"error": {"message": "status %d"}}' % int(parts[1]), after))
     elif what == "wait":
         await asyncio.sleep(int(parts[1]) / 1000)
@@ -70,8 +73,19 @@ async def serve_one(method, target, headers, writer):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"half\":")
         await writer.drain()
         raise ConnectionError
-    elif what == "reset":
+    elif what in ("chunkcut", "badchunk"):
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"half\":\r\n")
+        writer.write(b"zz\r\n" if what == "badchunk" else b"")
+        await writer.drain()
+        raise ConnectionError
+    elif what == "gzipbomb":
+        writer.write(answer(200, gzip.compress(b" " * (16 << 20)), ["Content-Encoding: gzip"]))
+    elif what in ("reset", "resetlate"):
+        if what == "resetlate":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"half\":")
+            await writer.drain()
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
         raise ConnectionError
     elif what == "badjson":
         writer.write(answer(200, b'{"ok": tru'))
