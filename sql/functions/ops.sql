@@ -8,7 +8,10 @@ DECLARE
     due record;
     answer text;
 BEGIN
-    FOR due IN SELECT t.name, t.run_function, t.next_run FROM sales_internal.periodic_tasks t ORDER BY t.name <> 'partitions', t.name LOOP
+    -- All in one transaction: rows that leave a DEFAULT partition stay in its indexes until the end, in the way of the others.
+    FOR due IN SELECT t.name, t.run_function, t.next_run FROM sales_internal.periodic_tasks t
+               ORDER BY t.name <> 'statistics', t.name = 'partitions', t.name
+    LOOP
         task := due.name;
         result := 'done';
         BEGIN
@@ -35,6 +38,51 @@ COMMENT ON FUNCTION sales.maintain() IS
     'Runs everything that workers do from time to time, once, now; for servers without workers, and for tests';
 REVOKE ALL ON FUNCTION sales.maintain() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.maintain() TO sales_admin;
+
+-- Autovacuum never looks at a partitioned parent, and comes late to a table that was just filled (a restore leaves all
+-- tables without statistics).  Until then the planner takes every condition for equally selective, and what reads each
+-- prospect's history reads the company's whole history for each.
+CREATE OR REPLACE FUNCTION sales_internal.keep_statistics() RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = error      -- another's ANALYZE of the same table is no news
+AS $$
+DECLARE
+    stale regclass;
+    analyzed integer := 0;
+BEGIN
+    FOR stale IN
+        SELECT c.oid::regclass
+        FROM pg_class c
+        LEFT JOIN LATERAL (
+            SELECT sum(pg_stat_get_live_tuples(t.relid)) AS live FROM pg_partition_tree(c.oid) t WHERE t.isleaf) l ON c.relkind = 'p'
+        WHERE c.relnamespace IN ('sales'::regnamespace, 'sales_internal'::regnamespace)
+          AND CASE c.relkind
+              -- not by reltuples alone: an ANALYZE that was rolled back has set them all the same; 0 is a table known to be empty
+              WHEN 'r' THEN c.reltuples <> 0 AND NOT EXISTS (SELECT FROM pg_statistic s WHERE s.starelid = c.oid)
+                   AND pg_relation_size(c.oid) > 256 * 1024
+              -- a parent's reltuples are all its partitions' at its last ANALYZE
+              WHEN 'p' THEN l.live > 1000 AND NOT EXISTS (SELECT FROM pg_statistic s WHERE s.starelid = c.oid)
+                   OR abs(l.live - greatest(c.reltuples, 0)) > 1000 + greatest(c.reltuples, 0) / 10
+          END
+        ORDER BY c.relkind DESC, c.oid      -- tables first: a parent's ANALYZE is its partitions' too
+    LOOP
+        EXECUTE format('ANALYZE (SKIP_LOCKED) %s', stale);
+        analyzed := analyzed + 1;
+    END LOOP;
+    RETURN analyzed;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.keep_statistics() IS
+    'Periodic task: ANALYZE where autovacuum does not come (partitioned parents whose rows grew or shrank by a tenth) or has not come yet (tables without statistics); returns how many';
+REVOKE ALL ON FUNCTION sales_internal.keep_statistics() FROM PUBLIC;
+
+DO $$
+BEGIN
+    INSERT INTO sales_internal.periodic_tasks (name, every, run_function)
+    VALUES ('statistics', '10 minutes', 'sales_internal.keep_statistics') ON CONFLICT (name) DO NOTHING;
+END
+$$;
 
 -- Every function sales_internal.doctor_*() is asked.
 CREATE OR REPLACE FUNCTION sales.doctor() RETURNS TABLE (severity text, finding text, hint text)

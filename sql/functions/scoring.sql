@@ -168,6 +168,9 @@ DECLARE
     current record := sales_internal.scoring_model(company);
     scored bigint;
 BEGIN
+    IF chosen IS NULL THEN
+        PERFORM sales_internal.keep_statistics();
+    END IF;
     PERFORM sales_internal.scoring_scope(company, chosen);
     WITH fresh AS MATERIALIZED (
         SELECT a.key::uuid AS prospect_id, round(100 * a.probability)::integer AS score

@@ -3,6 +3,7 @@ import operator
 import os
 import subprocess
 import sys
+import time
 
 # A psql script names its backend by SET_BACKEND; CPU_TICKS then prints the user
 # and system time that it has used, in ticks of 10 ms.
@@ -18,6 +19,35 @@ def psql(database, sql, user=None):
     if out.returncode != 0:
         sys.exit(out.stderr)
     return out.stdout.strip()
+
+
+class Session:
+    """One psql that stays open, so that a statement's time is the server's."""
+
+    def __init__(self, database, user=None):
+        self.psql = subprocess.Popen(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database] + (["-U", user] if user else []),
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def run(self, sql):
+        """The statement's output, as lines; an error ends the program."""
+        self.psql.stdin.write(sql.rstrip().rstrip(";") + ";\n\\echo =done=\n")
+        self.psql.stdin.flush()
+        lines = []
+        for line in self.psql.stdout:
+            if line.strip() == "=done=":
+                return lines
+            lines.append(line.rstrip("\n"))
+        sys.exit("psql ended: see its message above")
+
+    def time(self, sql):
+        """Seconds of wall time."""
+        start = time.monotonic()
+        self.run(sql)
+        return time.monotonic() - start
+
+    def end(self):
+        self.psql.stdin.close()
+        self.psql.wait()
 
 
 def result(what, ours, versus, other, unit, ratio, aim=None):

@@ -6,7 +6,7 @@ Usage: rollup.py [--tenants 100] [--rows 3000000] [--rounds 5] DBNAME
 The database must be empty; libpq's environment says where the server is.  Prints
 both sides of each ratio, alternated in one run, medians of the rounds.
 """
-import argparse, statistics, subprocess, time
+import argparse, statistics
 
 import common
 
@@ -19,26 +19,7 @@ p.add_argument('--only', choices=['recompute', 'writers', 'idle'])
 p.add_argument('database')
 a = p.parse_args()
 
-class Session:
-    """One psql that stays open, so that a statement's time is the server's."""
-    def __init__(self):
-        self.p = subprocess.Popen(['psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', a.database],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-    def run(self, sql):
-        self.p.stdin.write(sql.rstrip().rstrip(';') + ";\n\\echo =done=\n")
-        self.p.stdin.flush()
-        lines = []
-        for line in self.p.stdout:
-            if line.strip() == '=done=':
-                return lines
-            lines.append(line.rstrip('\n'))
-        raise SystemExit('psql ended: see its message above')
-    def time(self, sql):
-        t = time.monotonic()
-        self.run(sql)
-        return time.monotonic() - t
-
-s = Session()
+s = common.Session(a.database)
 if not a.keep:
     s.run("CREATE EXTENSION IF NOT EXISTS sales_assistant")
     s.run("ALTER DATABASE %s SET synchronous_commit = off" % a.database)

@@ -5,6 +5,7 @@
 \i :clean
 -- Partitions, maintain(), doctor(), settings; what PUBLIC and applications hold.
 :be_super
+SELECT helpers.stop_workers() \g /dev/null
 SET sales_assistant.clock = '2026-11-15 12:00:00+00';
 INSERT INTO sales.prospects (company_id, first_name) VALUES (helpers.company('alpha'), 'Ada') RETURNING prospect_id \gset
 INSERT INTO sales.interactions (company_id, prospect_id, channel, type, interaction_date)
@@ -14,7 +15,7 @@ SELECT count(*) AS before FROM sales.interactions \gset
 SELECT bool_and(result NOT LIKE 'failed%') AS fine FROM sales.maintain();
 SELECT tableoid::regclass AS partition, count(*) FROM sales.interactions WHERE prospect_id = :'prospect_id' GROUP BY 1 ORDER BY 1;
 SELECT count(*) = :before AS kept FROM sales.interactions;
--- the first pass has rolled old days up: the second finds their years
+-- the first pass has rolled old days up, and made their years
 SELECT sum(result::int) FROM sales.maintain() WHERE task = 'partitions';
 SELECT (SELECT count(*) FROM sales.interactions_default) + (SELECT count(*) FROM sales.audit_logs_default) + (SELECT count(*) FROM sales.analytics_default) AS in_default;
 SELECT count(*) FILTER (WHERE relname LIKE 'interactions_20%') >= 3 AS quarters, count(*) FILTER (WHERE relname LIKE 'audit_logs_20%') >= 3 AS months,
@@ -62,3 +63,17 @@ SELECT sales.setting('nonsense');
 SELECT sales.setting('billing.currency');
 :be_super
 DELETE FROM sales.system_settings WHERE key_name = 'currency';
+
+-- statistics: tables that have none, and parents, which autovacuum passes by; then nothing is left to do
+:be_super
+INSERT INTO sales.prospects (company_id, first_name, notes) SELECT helpers.company('alpha'), 'P' || g, repeat('x', 100) FROM generate_series(1, 3000) g;
+INSERT INTO sales.interactions (company_id, prospect_id, channel, type, interaction_date)
+SELECT company_id, prospect_id, 'email', 'sent', '2026-11-14' FROM sales.prospects WHERE notes ~ 'xxx';
+SELECT pg_stat_force_next_flush();
+DELETE FROM pg_statistic WHERE starelid IN ('sales.prospects'::regclass, 'sales.interactions'::regclass);
+SELECT sales_internal.keep_statistics() >= 2 AS some;
+-- what another was analyzing just then is taken up by the next pass
+DO $$ BEGIN WHILE sales_internal.keep_statistics() > 0 LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
+SELECT starelid::regclass, count(*) > 0 AS known FROM pg_statistic WHERE starelid IN ('sales.prospects'::regclass, 'sales.interactions'::regclass) GROUP BY 1 ORDER BY 1;
+DELETE FROM sales.prospects WHERE notes ~ 'xxx';
+SELECT sales.start_workers() \g /dev/null
