@@ -43,10 +43,22 @@ COMMENT ON FUNCTION sales_internal.audit_link(uuid, bigint, date, timestamptz, b
     'What a link of the chain covers: its place, month and time, the link before, and ids and digests of its rows';
 REVOKE ALL ON FUNCTION sales_internal.audit_link(uuid, bigint, date, timestamptz, bytea, bytea) FROM PUBLIC;
 
--- Seals the rows that are in no link yet.  No order of commits matters: a row
--- that a long transaction wrote is found by the pass after its commit, as the
--- rows of a month are compared with the links of that month.  A month is looked
--- at where it has rows of the last two days' ids, or all are asked for.
+-- Seals the rows that are in no link yet.  The order of commits does not matter:
+-- a row that a long transaction wrote is found by the pass after its commit, as
+-- rows are compared with links, from a horizon on.
+--
+-- Why no row is missed behind the horizon.  A transaction has its number before
+-- it makes the id of an audit row (the change itself, or the lock on its
+-- company, takes the number), and ids open with the time they were made at.  A
+-- pass notes a cut: its own number and a time before it had that.  Later numbers
+-- were given later, so their ids are later than the cut's time.  Once a pass
+-- finds every number up to the cut's ended (open and prepared transactions of
+-- any database count), it sees all rows that can have an earlier id, and seals
+-- them; from then on nothing can appear before the cut's time, and the horizon
+-- goes there.  While an old transaction is open the horizon stays: passes cost
+-- more then, and miss nothing.  A minute is left for a clock that is set back; a
+-- row that a larger step hides is called "not sealed yet" by verify_audit(), and
+-- seal_audit(NULL, true) looks at everything.
 CREATE OR REPLACE FUNCTION sales_internal.seal_audit(wanted uuid DEFAULT NULL, everything boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -54,6 +66,8 @@ SET timezone = 'UTC'
 AS $$
 DECLARE
     since uuid := '00000000-0000-0000-0000-000000000000';
+    state sales_internal.audit_sealing;
+    all_ended boolean;
     part record;
     last sales_internal.audit_seals;
     sealed bigint := 0;
@@ -65,12 +79,11 @@ BEGIN
         END IF;
         PERFORM pg_advisory_xact_lock(hashtextextended('sales_assistant seal_audit', 0));
     END IF;
-    IF NOT everything THEN
-        -- Ids open with the time they were made at; no open transaction that has
-        -- written began before its row's id.
-        since := (lpad(to_hex((extract(epoch FROM least(moment, (
-            SELECT min(xact_start) FROM pg_stat_activity WHERE backend_xid IS NOT NULL)) - interval '2 days') * 1000)::bigint), 12, '0')
-            || repeat('0', 20))::uuid;
+    SELECT * INTO state FROM sales_internal.audit_sealing;
+    -- before the rows are read: who has ended by now is seen then
+    all_ended := state.cut_xid < pg_snapshot_xmin(pg_current_snapshot());
+    IF NOT everything AND isfinite(state.horizon) THEN
+        since := (lpad(to_hex((extract(epoch FROM state.horizon - interval '1 minute') * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
     END IF;
     FOR part IN
         WITH known AS (
@@ -93,6 +106,17 @@ BEGIN
                                                                    last.chain, part.entries), NULL));
         sealed := sealed + cardinality(part.ids);
     END LOOP;
+    IF wanted IS NOT NULL THEN
+        RETURN sealed;
+    END IF;
+    -- now() is before any snapshot of this transaction and before its number
+    IF sealed > 0 AND coalesce(all_ended, true) THEN
+        INSERT INTO sales_internal.audit_sealing (horizon, cut_xid, cut_at)
+        VALUES (coalesce(state.cut_at, '-infinity'), pg_current_xact_id(), now())
+        ON CONFLICT (only_one) DO UPDATE SET horizon = excluded.horizon, cut_xid = excluded.cut_xid, cut_at = excluded.cut_at;
+    ELSIF all_ended AND state.cut_at > state.horizon THEN
+        UPDATE sales_internal.audit_sealing SET horizon = state.cut_at;
+    END IF;
     RETURN sealed;
 END
 $$;

@@ -138,6 +138,19 @@ COMMENT ON COLUMN sales_internal.audit_seals.ids IS 'Rows that the link covers, 
 COMMENT ON COLUMN sales_internal.audit_seals.chain IS 'Keyed digest of the link before, this link''s place and month, and its rows'' ids and digests';
 SELECT sales_internal.dump_table('sales_internal.audit_seals');
 
+-- Not in a dump: transaction ids mean nothing elsewhere, and without a row
+-- everything is looked at once.
+CREATE TABLE sales_internal.audit_sealing (
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    horizon timestamptz NOT NULL,
+    cut_xid xid8 NOT NULL,
+    cut_at timestamptz NOT NULL
+);
+COMMENT ON TABLE sales_internal.audit_sealing IS 'How far back seal_audit() must look; says how it knows';
+COMMENT ON COLUMN sales_internal.audit_sealing.horizon IS 'Each audit row whose id was made before is in a link';
+COMMENT ON COLUMN sales_internal.audit_sealing.cut_xid IS 'Transactions after this one make ids later than cut_at; when all up to it have ended, horizon moves there';
+COMMENT ON COLUMN sales_internal.audit_sealing.cut_at IS 'Where horizon goes next; horizon itself: nothing is waited for';
+
 CREATE TABLE sales_internal.audit_expiries (
     company_id uuid PRIMARY KEY REFERENCES sales.companies ON DELETE CASCADE,
     before timestamptz NOT NULL,
