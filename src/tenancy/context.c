@@ -392,21 +392,25 @@ context_company_or_fail(void)
 	return &context->company_id;
 }
 
-int
-context_permissions(const char *table)
+static int
+permissions_in(const TenantContext *context, const char *table)
 {
-	const TenantContext *context = context_current();
-	int			mask;
+	int			mask = context->any_mask;
 
-	if (context == NULL)
-		return 0;
-	mask = context->any_mask;
 	for (int i = 0; i < context->nentries; i++)
 		if (strcmp(context->entries[i].table, table) == 0)
 			mask |= context->entries[i].mask;
 	if (!context->writable)
 		mask &= PERMISSION_READ | PERMISSION_EXPORT;
 	return mask;
+}
+
+int
+context_permissions(const char *table)
+{
+	const TenantContext *context = context_current();
+
+	return context == NULL ? 0 : permissions_in(context, table);
 }
 
 void
@@ -471,9 +475,20 @@ sales_has_permission(PG_FUNCTION_ARGS)
 Datum
 sales_company_allowing(PG_FUNCTION_ARGS)
 {
-	if (!DatumGetBool(sales_has_permission(fcinfo)))
+	const TenantContext *context = context_current();
+	char	   *table = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *action = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		allowed = context != NULL &&
+		(permissions_in(context, table) & permission_by_name(action)) != 0;
+	pg_uuid_t  *result;
+
+	pfree(table);
+	pfree(action);
+	if (!allowed)
 		PG_RETURN_NULL();
-	return sales_current_company_id(fcinfo);
+	result = palloc(sizeof(pg_uuid_t));
+	*result = context->company_id;
+	PG_RETURN_UUID_P(result);
 }
 
 /* --- making one --- */
