@@ -87,6 +87,42 @@ $$;
 COMMENT ON FUNCTION sales_internal.check_import_source(sales.import_source_type, jsonb) IS 'Error with a hint for a source that cannot be read';
 REVOKE ALL ON FUNCTION sales_internal.check_import_source(sales.import_source_type, jsonb) FROM PUBLIC;
 
+-- Error with a hint for JSON paths that are none, in source_config and in the mapping of an API.
+CREATE OR REPLACE FUNCTION sales_internal.check_json_paths(config jsonb, field_mapping jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    at record;
+    wrong text;
+BEGIN
+    IF jsonb_typeof(coalesce(config -> 'paging', '{}')) <> 'object' THEN
+        wrong := config ->> 'paging';
+    ELSE
+        SELECT key INTO wrong FROM jsonb_object_keys(coalesce(config -> 'paging', '{}')) key
+        WHERE key NOT IN ('page', 'start', 'next_url', 'cursor', 'param');
+    END IF;
+    IF wrong IS NOT NULL OR config -> 'paging' ->> 'start' !~ '^\d{1,9}$' THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('paging cannot be or hold "%s"', coalesce(wrong, config -> 'paging' ->> 'start')),
+            HINT = 'Such as {"page": "page", "start": 1}, {"next_url": "$.links.next"} or {"cursor": "$.meta.next", "param": "cursor"}.';
+    END IF;
+    FOR at IN
+        SELECT v.place, v.path FROM (VALUES ('items', config ->> 'items'), ('paging.next_url', config -> 'paging' ->> 'next_url'),
+                                            ('paging.cursor', config -> 'paging' ->> 'cursor')) v (place, path) WHERE v.path IS NOT NULL
+        UNION ALL SELECT 'field_mapping', key FROM jsonb_object_keys(coalesce(field_mapping, '{}')) key WHERE key ~ '^\$'
+    LOOP
+        BEGIN
+            PERFORM at.path::jsonpath;
+        EXCEPTION WHEN syntax_error OR data_exception THEN
+            RAISE invalid_parameter_value USING MESSAGE = format('%s: "%s" is not a JSON path', at.place, at.path),
+                DETAIL = SQLERRM, HINT = 'Such as $.data[*] or $.name.first.';
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.check_json_paths(jsonb, jsonb) IS 'Error with a hint for JSON paths and pagings that are none';
+REVOKE ALL ON FUNCTION sales_internal.check_json_paths(jsonb, jsonb) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales_internal.check_import_job() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -109,6 +145,9 @@ BEGIN
         END IF;
         PERFORM sales_internal.check_import_options(NEW.company_id, coalesce(config -> 'options', '{}') - 'dry_run');
         PERFORM sales_internal.check_mapping(NULL, NEW.field_mapping);
+        IF NEW.source_type = 'api' THEN
+            PERFORM sales_internal.check_json_paths(config, NEW.field_mapping);
+        END IF;
         -- The password of a source is kept as every other key is: encrypted, and opened by the worker alone.
         SELECT array_agg(k ORDER BY k) INTO secrets FROM unnest('{password,token,secret,api_key}'::text[]) k WHERE config ->> k IS NOT NULL;
         IF cardinality(secrets) > 1 THEN
@@ -469,6 +508,28 @@ REVOKE ALL ON FUNCTION sales_internal.settle_page(uuid, uuid, sales.import_jobs,
 
 -- --- answers ---
 
+-- One file of a folder or one mail that cannot be had keeps nobody from the others;
+-- the run says so and ends as failed.  A file that is gone (problem null) is no file.
+CREATE OR REPLACE FUNCTION sales_internal.pass_over(job uuid, company uuid, setup sales.import_jobs, todo jsonb, problem text) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    list text := CASE todo ->> 'ask' WHEN 'mails' THEN 'uids' ELSE 'names' END;
+    note text := CASE list WHEN 'uids' THEN 'mail ' ELSE '' END || (todo -> list ->> 0) || ': ' || problem;
+BEGIN
+    UPDATE sales.import_runs r SET error = concat_ws(E'\n', r.error, note)
+    WHERE r.company_id = company AND r.run_id = job AND coalesce(strpos(r.error, note), 0) = 0 AND note IS NOT NULL;
+    IF list = 'uids' THEN
+        INSERT INTO sales_internal.import_taken (company_id, import_job_id, source_key)
+        VALUES (company, setup.import_job_id, format('%s/%s', todo ->> 'validity', todo -> 'uids' ->> 0)) ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN sales_internal.next_fetch(job, company, setup, todo || jsonb_build_object(list, (todo -> list) - 0));
+END
+$$;
+COMMENT ON FUNCTION sales_internal.pass_over(uuid, uuid, sales.import_jobs, jsonb, text) IS 'Notes why a file or mail was not fetched and goes on with the next';
+REVOKE ALL ON FUNCTION sales_internal.pass_over(uuid, uuid, sales.import_jobs, jsonb, text) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales_internal.settle_import_fetch(job uuid, company uuid, args jsonb, response jsonb) RETURNS jsonb
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -494,10 +555,14 @@ BEGIN
     ELSIF problem IS NULL AND setup.source_type = 'ftp' AND status >= 300 THEN
         problem := format('the server answered %s', status);
     END IF;
-    IF problem IS NOT NULL THEN
+    IF problem IS NOT NULL AND (status IN (403, 404) OR problem = 'the answer is larger than allowed')
+       AND (todo ->> 'ask' = 'mails' OR (todo ->> 'ask' = 'file' AND setup.source_config ->> 'url' LIKE '%/')) THEN
+        RETURN sales_internal.pass_over(job, company, setup, todo, CASE WHEN status = 404 THEN NULL ELSE problem END);
+    ELSIF problem IS NOT NULL THEN
         -- What more of the same would not mend ends the run at once.
         RETURN jsonb_strip_nulls(jsonb_build_object(
-            'outcome', CASE WHEN response -> 'blocked' = 'true' OR status BETWEEN 400 AND 428 OR status BETWEEN 430 AND 499 THEN 'failed' ELSE 'retry' END,
+            'outcome', CASE WHEN response -> 'blocked' = 'true' OR status BETWEEN 400 AND 428 OR status BETWEEN 430 AND 499
+                            OR problem = 'the answer is larger than allowed' THEN 'failed' ELSE 'retry' END,
             'error', problem, 'after', CASE WHEN response -> 'headers' ->> 'retry-after' ~ '^\d{1,5}$' THEN (response -> 'headers' ->> 'retry-after')::integer END));
     END IF;
     CASE todo ->> 'ask'
@@ -616,6 +681,9 @@ DECLARE
     ready timestamptz;
     problem text;
 BEGIN
+    IF NOT pg_try_advisory_xact_lock(sales_internal.import_lock_key(company)) THEN
+        RETURN jsonb_build_object('outcome', 'wait', 'after', 1, 'error', 'another import of the company is under way');
+    END IF;
     SELECT * INTO run FROM sales.import_runs r WHERE r.company_id = company AND r.run_id = job;
     SELECT * INTO setup FROM sales.import_jobs i WHERE i.company_id = company AND i.import_job_id = run.import_job_id;
     IF run.status IS DISTINCT FROM 'running' THEN

@@ -504,6 +504,13 @@ $$;
 COMMENT ON FUNCTION sales_internal.begin_run(uuid, jsonb, uuid, uuid) IS 'Checks the options of a run and makes it';
 REVOKE ALL ON FUNCTION sales_internal.begin_run(uuid, jsonb, uuid, uuid) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.import_lock_key(company uuid) RETURNS bigint
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT hashtextextended('sales_assistant imports ' || company, 0) $$;
+COMMENT ON FUNCTION sales_internal.import_lock_key(uuid) IS 'Advisory lock of whoever writes what a company imports';
+REVOKE ALL ON FUNCTION sales_internal.import_lock_key(uuid) FROM PUBLIC;
+
 -- Both import_csv(): the text or the bytes of a file, in one transaction.
 CREATE OR REPLACE FUNCTION sales_internal.import_data(data bytea, encoding text, field_mapping jsonb, options jsonb) RETURNS uuid
 LANGUAGE plpgsql
@@ -519,6 +526,8 @@ BEGIN
     PERFORM sales_internal.require('prospects', 'create');
     PERFORM sales_internal.require('prospects', 'update');
     options := coalesce(options, '{}');
+    -- One after the other: two that run at once would not see each other's new prospects.
+    PERFORM pg_advisory_xact_lock(sales_internal.import_lock_key(company));
     run := sales_internal.begin_run(company, options);
     SELECT * INTO file FROM sales_internal.csv_open(coalesce(data, ''), coalesce(encoding, options ->> 'encoding'), options ->> 'delimiter');
     PERFORM sales_internal.map_file(company, run, file.headers, file.found_encoding, file.found_delimiter, field_mapping);

@@ -441,6 +441,7 @@ sales_render_template(PG_FUNCTION_ARGS)
 	char	   *variables = DatumGetCString(DirectFunctionCall1(jsonb_out, PG_GETARG_DATUM(1)));
 	Mustache	m = {0};
 	StringInfoData out;
+	json_error_t problem;
 	json_t	   *root;
 
 	initStringInfo(&out);
@@ -449,10 +450,15 @@ sales_render_template(PG_FUNCTION_ARGS)
 	m.out = &out;
 	strcpy(m.open, "{{");
 	strcpy(m.close, "}}");
-	root = json_loads(variables, JSON_DECODE_ANY, NULL);
+	root = json_loads(variables, JSON_DECODE_ANY, &problem);
+	/* integers beyond 64 bits, as jsonb has them */
+	if (root == NULL)
+		root = json_loads(variables, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &problem);
 	if (root == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the variables cannot be read as JSON")));
+						errmsg("the variables cannot be read as JSON"),
+						errdetail("%s at character %d.", problem.text, problem.position),
+						errhint("A number with more digits than a template can show is to be given as text.")));
 	m.stack[m.depth++] = root;
 	PG_TRY();
 	{

@@ -19,6 +19,7 @@ $node->append_conf('postgresql.conf', qq{
 shared_preload_libraries = 'sales_assistant'
 sales_assistant.allowed_hosts = '127.0.0.1:$port'
 log_statement = none
+restart_after_crash = on
 });
 $node->start;
 $node->safe_psql('postgres', q{
@@ -104,6 +105,15 @@ $run = run_job('alpha', import_of('alpha', 'api', qq({"url": "$base/pages", "pag
 like(error_of('alpha', $run), qr/answered 401/, 'without the key there is no answer');
 like(as('alpha', "SELECT status || ' ' || error_log FROM sales.import_jobs WHERE last_run IS NOT NULL ORDER BY created_at DESC LIMIT 1"), qr/^failed the server answered 401/, 'the import says so');
 
+for (['{"items": "$["}', 'NULL', qr/items: "\$\[" is not a JSON path/], ['{"paging": {"next": "x"}}', 'NULL', qr/paging cannot be or hold "next"/],
+	['{}', q('{"$.a[": "email"}'), qr/field_mapping: "\$\.a\[" is not a JSON path/])
+{
+	my ($config, $map, $says) = @$_;
+	my ($rc, $o, $e) = $node->psql('postgres', "SELECT sales.use_session(sales.login('alpha.test', 'boss\@alpha.test', 'alpha-secret-1'), false);
+		INSERT INTO sales.import_jobs (name, source_type, source_config, field_mapping) VALUES ('test', 'api', '$config', $map)", extra_params => [ '-U', 'app' ]);
+	like($e, $says, 'what is no JSON path is refused when it is written');
+}
+
 # --- the schedule ---
 my $clocked = as('alpha', "INSERT INTO sales.import_jobs (name, source_type, source_config, schedule_cron) VALUES ('nightly', 'csv', '{\"url\": \"$base/file.csv\"}', '30 2 * * *') RETURNING import_job_id");
 is(as('alpha', "SELECT to_char(next_run AT TIME ZONE 'Europe/Paris', 'HH24:MI') FROM sales.import_jobs WHERE import_job_id = '$clocked'"), '02:30', 'a schedule plans the next run in the company\'s timezone');
@@ -148,6 +158,12 @@ $node->poll_query_until('postgres', "SELECT rows_read > 0 FROM sales.import_runs
 $node->stop('immediate');
 $node->start;
 is((split /\|/, told('alpha', $run))[0], 'running', 'the server was killed in the middle');
+# and once more, by a kill -9 of the process that imports: all sessions go, and the server comes back by itself
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'sales_assistant long job'");
+my ($importer, $reached) = split /\|/, $node->safe_psql('postgres', "SELECT a.pid, r.rows_read FROM pg_stat_activity a, sales.import_runs r WHERE a.backend_type = 'sales_assistant long job' AND r.run_id = '$run'");
+is(kill('KILL', $importer), 1, 'its process is killed too');
+$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $importer)");
+cmp_ok($reached, '<', 120000, 'before it was through');
 $node->poll_query_until('postgres', "SELECT state = 'done' FROM sales_internal.jobs WHERE job_id = '$run'") or diag('it did not end');
 is(told('alpha', $run), 'done|120000|120000|0|0|0|0', 'the run goes on where it was and counts every row once');
 is(as('alpha', "SELECT count(*), count(DISTINCT email) FROM sales.prospects WHERE email LIKE '%\@crash.test'"), '120000|120000', 'no row is lost or doubled');

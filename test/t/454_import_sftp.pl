@@ -77,6 +77,19 @@ $run = start_import(set_up('ftp', config($port, 'none.csv', $key, '')));
 is(hurry($run), 'failed|0|0|0|0', 'a file that is not there fails the run');
 like(error_of($run), qr/no such file/i, 'which says so');
 
+# --- a file that cannot be had keeps nobody from the others ---
+my $huge = "$dir/files/leads/d huge.csv";
+append_to_file($huge, '');
+truncate $huge, 66 * 1024 * 1024;
+append_to_file("$dir/files/leads/e closed.csv", "email\n");
+chmod 0, "$dir/files/leads/e closed.csv";
+append_to_file("$dir/files/leads/f.csv", "email\nf4\@sftp.test\n");
+is(run_import($folder), 'failed|1|1|0|0', 'beside a file that is too large and one that may not be read, the others are imported');
+like(as('alpha', "SELECT replace(error_log, E'\\n', ' / ') FROM sales.import_jobs WHERE import_job_id = '$folder'"),
+	qr/^d huge\.csv: the answer is larger than allowed \/ e closed\.csv: .*denied/i, 'the import says which ones were not, and why');
+unlink $huge, "$dir/files/leads/e closed.csv";
+is(run_import($folder), 'done|0|0|0|0', 'without them all is well');
+
 # --- a server that goes away in the middle of a file ---
 append_to_file("$dir/files/leads/big.csv", "email,last name\n" . join('', map { "big$_\@sftp.test,N$_" . ('x' x 30) . "\n" } 1 .. 40000));
 append_to_file("$dir/stall", '');
