@@ -97,7 +97,9 @@ extern bool http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_
  * What came back, as JSON text (malloc'd):
  *   {"status": n, "headers": {...}, "body": text, "error": text or null,
  *    "blocked": by the guard, "elapsed_ms": n, "provider": text, "api_key_id": text}
- * The body is UTF-8 without NUL; what is not UTF-8 is read as Windows-1252.
+ * The body is UTF-8 without NUL: of the encoding that charset.c finds it in; a
+ * byte that does not fit becomes U+FFFD.
+ * The key of the call stands nowhere in it: asterisks take its place.
  * After a mail there is also
  *   "smtp": {"code": of the last reply, "reply": its text,
  *            "handed_over": was the whole message given away?}:
@@ -108,6 +110,12 @@ extern bool http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_
  * server's words mean.
  */
 extern char *http_call_response(HttpCall *call, CURLcode result);
+
+/*
+ * Overwrites the key of the call with asterisks where it stands in the text, also
+ * percent-encoded, with the escapes of JSON or HTML, or in base64.
+ */
+extern void http_hide_secret(const HttpCall *call, char *text, size_t size);
 
 extern void http_call_free(HttpCall *call);
 

@@ -578,6 +578,32 @@ http_call_new(const char *request_text, const char *secret, const char **problem
 	return call;
 }
 
+/*
+ * Where a redirect leads, malloc'd; null if out of memory.  libcurl puts the key of
+ * basic authentication into that URL as its user, and there it is left out again.
+ */
+static char *
+redirect_target(const HttpCall *call, CURLU *url, const char *target)
+{
+	char	   *user = NULL;
+	char	   *without = NULL;
+	char	   *copy;
+
+	if (call->secret != NULL &&
+		curl_url_set(url, CURLUPART_URL, target, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+		curl_url_get(url, CURLUPART_USER, &user, CURLU_URLDECODE) == CURLUE_OK &&
+		strcmp(user, call->secret) == 0 &&
+		curl_url_set(url, CURLUPART_USER, NULL, 0) == CURLUE_OK &&
+		curl_url_set(url, CURLUPART_PASSWORD, NULL, 0) == CURLUE_OK)
+		(void) curl_url_get(url, CURLUPART_URL, &without, 0);
+	copy = strdup(without != NULL ? without : target);
+	if (user != NULL)
+		OPENSSL_cleanse(user, strlen(user));
+	curl_free(user);
+	curl_free(without);
+	return copy;
+}
+
 bool
 http_call_follow(HttpCall *call, CURLcode result)
 {
@@ -594,9 +620,9 @@ http_call_follow(HttpCall *call, CURLcode result)
 		return false;
 	call->follow--;
 	call->redirects++;
-	target = strdup(target);
 	url = curl_url();
-	if (target == NULL || url == NULL)
+	target = url != NULL ? redirect_target(call, url, target) : NULL;
+	if (target == NULL)
 		problem = "out of memory";
 	else
 		problem = set_url(call, url, target, NULL, NULL);

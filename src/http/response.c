@@ -15,7 +15,17 @@
 #include "http/guard.h"
 #include "http/http.h"
 
-#define MIN_HIDDEN 4			/* shorter keys are words that may stand anywhere */
+/*
+ * A service may quote the key that it refuses.  Whoever reads of the call reads it
+ * after this: the text of a body is masked as it is converted, the rest here.
+ */
+static void
+hide_in_session(HttpCall *call)
+{
+	http_hide_secret(call, call->response_headers, call->response_headers_size);
+	http_hide_secret(call, call->error, strlen(call->error));
+	http_hide_secret(call, call->reply, strlen(call->reply));
+}
 
 static json_t *
 headers_json(const char *lines)
@@ -91,6 +101,7 @@ http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after, const
 
 	*retry_after = 0;
 	*error = NULL;
+	hide_in_session(call);
 	if (result != CURLE_OK && !call->too_large)
 	{
 		*error = call_error(call, result);
@@ -104,18 +115,6 @@ http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after, const
 	snprintf(call->error, sizeof(call->error), "HTTP status %ld", status);
 	*error = call->error;
 	return false;
-}
-
-/* Where the key stands in what came back, it is replaced by asterisks. */
-static void
-hide_secret(HttpCall *call, char *text, size_t size)
-{
-	size_t		length = call->secret != NULL ? strlen(call->secret) : 0;
-	char	   *at = text;
-
-	while (length >= MIN_HIDDEN && at != NULL &&
-		   (at = memmem(at, size - (at - text), call->secret, length)) != NULL)
-		memset(at, '*', length);
 }
 
 /* The Content-Type header, malloc'd; null without one. */
@@ -171,8 +170,12 @@ add_url(HttpCall *call, json_t *response)
 	char	   *url = NULL;
 
 	curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url);
-	if (url != NULL)
-		json_object_set_new(response, "url", json_stringn(url, strcspn(url, "?#")));
+	url = url != NULL ? strndup(url, strcspn(url, "?#")) : NULL;
+	if (url == NULL)
+		return;
+	http_hide_secret(call, url, strlen(url));
+	json_object_set_new(response, "url", json_string(url));
+	free(url);
 }
 
 char *
@@ -188,11 +191,12 @@ http_call_response(HttpCall *call, CURLcode result)
 
 	if (call->dns != NULL)
 		return dns_response(call);
-	/* A service may quote the key that it refuses. */
-	hide_secret(call, call->body, call->body_size);
-	hide_secret(call, call->response_headers, call->response_headers_size);
-	hide_secret(call, call->error, strlen(call->error));
+	hide_in_session(call);
+	if (call->binary)
+		http_hide_secret(call, call->body, call->body_size);
 	body = call->binary ? NULL : charset_to_utf8(call->body ? call->body : "", call->body_size, type);
+	if (body != NULL)
+		http_hide_secret(call, body, strlen(body));
 	free(type);
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &elapsed);
