@@ -267,6 +267,7 @@ AS $$
 DECLARE
     sender record;
     texts text[];
+    policies integer;
     started timestamptz := clock_timestamp();
 BEGIN
     RETURN QUERY
@@ -280,20 +281,29 @@ BEGIN
         SELECT split_part(b.email, '@', 2) AS domain, max(b.dkim_selector) AS selector FROM sales.mailboxes b
         WHERE b.is_active AND b.email !~ '\.(test|example|invalid|localhost)$' GROUP BY 1 ORDER BY 1 LIMIT 50
     LOOP
-        texts := sales_internal.dns_txt(sender.domain);
-        IF texts IS NULL OR clock_timestamp() > started + interval '10 seconds' THEN
-            RETURN QUERY SELECT 'note', 'DNS could not be asked for the SPF, DKIM and DMARC of senders', 'Look at the server''s /etc/resolv.conf, or ask from elsewhere.';
+        IF clock_timestamp() > started + interval '10 seconds' THEN
+            RETURN QUERY SELECT 'note', format('DNS is slow: %s and the senders after it were not asked for', sender.domain), 'Run doctor() again.';
             RETURN;
         END IF;
-        IF NOT EXISTS (SELECT FROM unnest(texts) AS t WHERE t ILIKE 'v=spf1%') THEN
-            RETURN QUERY SELECT 'warning', format('%s has no SPF record', sender.domain), format('Publish TXT %s "v=spf1 include:your-mail-server -all".', sender.domain);
+        texts := sales_internal.dns_txt(sender.domain);
+        IF texts IS NULL THEN
+            RETURN QUERY SELECT 'note', format('DNS could not be asked for the SPF, DKIM and DMARC of %s', sender.domain),
+                'Look at the server''s /etc/resolv.conf and at sales_assistant.dns_servers, or ask from elsewhere.';
+            CONTINUE;
         END IF;
-        IF NOT EXISTS (SELECT FROM unnest(sales_internal.dns_txt('_dmarc.' || sender.domain)) AS t WHERE t ILIKE 'v=DMARC1%') THEN
+        policies := (SELECT count(*) FROM unnest(texts) AS t WHERE t ~* '^v=spf1( |$)');
+        IF policies <> 1 THEN
+            RETURN QUERY SELECT 'warning', format(CASE policies WHEN 0 THEN '%s has no SPF record' ELSE '%s has several SPF records, which counts as none' END, sender.domain),
+                format('Publish one TXT %s "v=spf1 include:your-mail-server -all".', sender.domain);
+        END IF;
+        texts := sales_internal.dns_txt('_dmarc.' || sender.domain);
+        IF texts IS NOT NULL AND NOT EXISTS (SELECT FROM unnest(texts) AS t WHERE t ~* '^v=DMARC1 *(;|$)') THEN
             RETURN QUERY SELECT 'warning', format('%s has no DMARC record', sender.domain), format('Publish TXT _dmarc.%s "v=DMARC1; p=quarantine; rua=mailto:...".', sender.domain);
         END IF;
+        texts := sales_internal.dns_txt(sender.selector || '._domainkey.' || sender.domain);
         IF sender.selector IS NULL THEN
             RETURN QUERY SELECT 'note', format('the DKIM key of %s was not looked for', sender.domain), 'Set mailboxes.dkim_selector.';
-        ELSIF NOT EXISTS (SELECT FROM unnest(sales_internal.dns_txt(sender.selector || '._domainkey.' || sender.domain)) AS t WHERE t ~ '(^|;)\s*p=[A-Za-z0-9+/]') THEN
+        ELSIF texts IS NOT NULL AND NOT EXISTS (SELECT FROM unnest(texts) AS t WHERE t ~ '(^|;)\s*p=[A-Za-z0-9+/]') THEN
             RETURN QUERY SELECT 'warning', format('%s has no DKIM key under the selector %s', sender.domain, sender.selector),
                 format('Publish the mail server''s public key as TXT %s._domainkey.%s.', sender.selector, sender.domain);
         END IF;

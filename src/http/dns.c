@@ -64,6 +64,12 @@ dns_init(void)
 							   &guc_servers, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 }
 
+const char *
+dns_servers(void)
+{
+	return guc_servers != NULL ? guc_servers : "";
+}
+
 static void
 finish(DnsQuery *query, const char *verdict)
 {
@@ -105,7 +111,7 @@ open_channel(void)
 	if (ares_init_options(&channel, &options, ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS |
 						  ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS)
 		return false;
-	if (guc_servers != NULL && guc_servers[0] != '\0' &&
+	if (dns_servers()[0] != '\0' &&
 		ares_set_servers_ports_csv(channel, guc_servers) != ARES_SUCCESS)
 	{
 		ares_destroy(channel);

@@ -6,6 +6,9 @@ typedef struct DnsQuery DnsQuery;
 /* Defines the setting sales_assistant.dns_servers. */
 extern void dns_init(void);
 
+/* What it says; empty: the system's name servers. */
+extern const char *dns_servers(void);
+
 /*
  * Makes the question whether a domain takes mail; malloc'd, null when out of
  * memory.  `owner` is handed back by dns_next_done().

@@ -1,12 +1,23 @@
 """A name server on loopback (UDP), for questions whether a domain takes mail.
 
 The first label of the name says what it answers: mx, null (MX 0 "."), host (no MX, an address), host6, none
-(no records), nx (NXDOMAIN), fail (SERVFAIL), junk (not DNS), silent (nothing at all).  Prints its port.
+(no records), nx (NXDOMAIN), fail (SERVFAIL), junk (not DNS), silent (nothing at all).  Names of TEXTS have TXT
+records.  Prints its port.
 """
 import socket
 import struct
 
-MX, A, AAAA = 15, 1, 28
+MX, A, AAAA, TXT = 15, 1, 28, 16
+# a record is a list of strings
+TEXTS = {
+    "good.sender": [["unrelated"], ["v=spf1 include:_spf.good", ".sender -all"]],
+    "_dmarc.good.sender": [["v=DMARC1; p=reject"]],
+    "s1._domainkey.good.sender": [["v=DKIM1; k=rsa; ", "p=" + "A" * 200, "B" * 150]],
+    "old.sender": [["v=spf1 -all"], ["v=spf1 a -all"]],
+    "_dmarc.old.sender": [["v=DMARC2; p=none"]],
+    "s1._domainkey.old.sender": [["v=DKIM1; k=rsa; p="]],
+    "bare.sender": [["v=spf10 -all"]],
+}
 
 
 def name_bytes(name):
@@ -21,6 +32,7 @@ def reply(query):
     qtype, _ = struct.unpack("!HH", query[at + 1:at + 5])
     question = query[12:at + 5]
     kind = labels[0]
+    texts = TEXTS.get(".".join(labels), []) if qtype == TXT else []
     rcode, answers = 0, []
     if kind == "silent":
         return None
@@ -30,6 +42,8 @@ def reply(query):
         rcode = 3
     elif kind == "fail":
         rcode = 2
+    elif texts:
+        answers = [(TXT, b"".join(bytes([len(t)]) + t.encode() for t in record)) for record in texts]
     elif kind in ("mx", "xn--mller-kva") and qtype == MX:
         answers = [(MX, struct.pack("!H", 10) + name_bytes("mail.example"))]
     elif kind == "null" and qtype == MX:
