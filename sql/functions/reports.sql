@@ -158,7 +158,7 @@ BEGIN
                          FROM sales.conversion_funnel
                          WHERE company_id = company AND stage = 'client' AND stage_entered_at >= from_at
                            AND stage_entered_at < to_at AND created_by IS NOT NULL GROUP BY created_by) f USING (user_id)
-              ORDER BY 6 DESC, 2 DESC LIMIT 50) AS u));
+              ORDER BY 6 DESC, 2 DESC, 1 LIMIT 50) AS u));
 
     figures := figures || jsonb_build_object('channels', (
         SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY c.sent DESC, c.channel), '[]')
@@ -189,6 +189,23 @@ BEGIN
               FROM sales.conversion_funnel
               WHERE company_id = company AND stage = 'perdu' AND stage_entered_at >= from_at AND stage_entered_at < to_at
               GROUP BY lower(btrim(loss_reason)) ORDER BY 2 DESC LIMIT 10) AS l));
+
+    -- Of lists that may be longer than what is shown: how long.
+    figures := figures || jsonb_build_object('totals', jsonb_build_object(
+        'users', (SELECT count(*)
+                  FROM (SELECT user_id FROM sales.interactions
+                        WHERE company_id = company AND interaction_date >= from_at AND interaction_date < to_at AND user_id IS NOT NULL
+                        UNION SELECT created_by FROM sales.conversion_funnel
+                        WHERE company_id = company AND stage = 'client' AND stage_entered_at >= from_at AND stage_entered_at < to_at
+                          AND created_by IS NOT NULL) AS u),
+        'templates', (SELECT count(DISTINCT m.template_id)
+                      FROM sales.interactions i JOIN sales.messages m ON m.company_id = i.company_id AND m.message_id = i.message_id
+                      WHERE i.company_id = company AND i.type = 'sent' AND i.interaction_date >= from_at AND i.interaction_date < to_at),
+        'campaigns', (SELECT count(*) FROM sales.email_campaigns
+                      WHERE company_id = company AND coalesce(scheduled_at, created_at) >= from_at
+                        AND coalesce(scheduled_at, created_at) < to_at),
+        'loss_reasons', (SELECT count(DISTINCT coalesce(lower(btrim(loss_reason)), '')) FROM sales.conversion_funnel
+                         WHERE company_id = company AND stage = 'perdu' AND stage_entered_at >= from_at AND stage_entered_at < to_at)));
 
     -- Stalled: open, past the first stage, and longer in it than three in four of those that left it (30 days at least).
     figures := figures || (
