@@ -65,8 +65,11 @@ REVOKE ALL ON FUNCTION sales_internal.stage_chance(sales.funnel_stage, bigint, n
 -- stage more than once counts with its last entry.
 -- `deals` is how many the share rests on: the decided ones, and open ones that
 -- have waited longer than three in four of the decided (90 days where none is).
+-- `leaves` is the share of deals that leave the stage at all and `pace` the mean
+-- hours after which they do, each drawn towards what is usual (70 %, 30 days)
+-- with the weight of 4 deals.
 CREATE OR REPLACE FUNCTION sales_internal.stage_outlook(company uuid, only_stage sales.funnel_stage DEFAULT NULL)
-RETURNS TABLE (stage sales.funnel_stage, from_hours float8, deals bigint, share numeric)
+RETURNS TABLE (stage sales.funnel_stage, from_hours float8, deals bigint, share numeric, leaves float8, pace float8)
 LANGUAGE sql STABLE ROWS 24
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -87,12 +90,21 @@ AS $$
                e.next_at IS NOT NULL AS left_it, e.final_stage = 'client' AS won, e.final_stage IN ('client', 'perdu') AS decided
         FROM entry e
         WHERE e.nth = 1 AND e.stage NOT IN ('client', 'perdu') AND (e.stage = only_stage OR only_stage IS NULL)
+    ), stay AS MATERIALIZED (
+        SELECT e.stage, max(e.stayed) FILTER (WHERE e.left_it) AS longest,
+               percentile_disc(ARRAY[0.25, 0.5, 0.75, 0.9, 0.97]) WITHIN GROUP (ORDER BY e.stayed)
+                   FILTER (WHERE e.left_it) AS hours,
+               count(*) FILTER (WHERE e.left_it) AS leavers,
+               (coalesce(sum(e.stayed) FILTER (WHERE e.left_it), 0) + 4 * 720) / (count(*) FILTER (WHERE e.left_it) + 4) AS pace
+        FROM episode e GROUP BY e.stage
+    ), tempo AS MATERIALIZED (
+        SELECT y.stage, y.pace, (y.leavers + 4 * 0.7::float8) / (y.leavers + 4 + (
+            SELECT count(*) FROM episode e
+            WHERE e.stage = y.stage AND NOT e.left_it AND e.stayed > coalesce(y.hours[4], 720))) AS leaves
+        FROM stay y
     ), threshold AS (
         SELECT DISTINCT x.stage, h.hours
-        FROM (SELECT e.stage, max(e.stayed) FILTER (WHERE e.left_it) AS longest,
-                     percentile_disc(ARRAY[0.25, 0.5, 0.75, 0.9, 0.97]) WITHIN GROUP (ORDER BY e.stayed)
-                         FILTER (WHERE e.left_it) AS hours
-              FROM episode e GROUP BY e.stage) AS x
+        FROM stay x
         CROSS JOIN LATERAL (SELECT 0 AS hours UNION ALL SELECT unnest(x.hours) UNION ALL SELECT x.longest + 1) AS h
         WHERE h.hours IS NOT NULL
     ), member AS (
@@ -110,9 +122,9 @@ AS $$
         FROM member m WHERE m.decided GROUP BY m.stage, m.hours
     )
     SELECT s.stage, s.hours, count(*) FILTER (WHERE s.decided OR s.waited > coalesce(u.waited, 2160)),
-           least(1, coalesce(sum(exp(s.log_open) / s.at_risk) FILTER (WHERE s.won), 0))::numeric
-    FROM step s LEFT JOIN usual u USING (stage, hours)
-    GROUP BY s.stage, s.hours
+           least(1, coalesce(sum(exp(s.log_open) / s.at_risk) FILTER (WHERE s.won), 0))::numeric, t.leaves, t.pace
+    FROM step s LEFT JOIN usual u USING (stage, hours) JOIN tempo t USING (stage)
+    GROUP BY s.stage, s.hours, t.leaves, t.pace
 $$;
 COMMENT ON FUNCTION sales_internal.stage_outlook(uuid, sales.funnel_stage) IS
     'Of deals that were in a stage for at least so many hours, the share that is won in the end, open ones reckoned with';
@@ -480,39 +492,56 @@ COMMENT ON FUNCTION sales.enter_stage(uuid, text, numeric, text) IS
 REVOKE ALL ON FUNCTION sales.enter_stage(uuid, text, numeric, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.enter_stage(uuid, text, numeric, text) TO sales_app;
 
--- By stage, then by the time spent in it: each estimate is drawn towards the
--- coarser one with the weight of 10 deals.
+-- What a stage's chance becomes while nothing happens.  Deals that leave the
+-- stage do so after an exponential time of mean `pace`; the rest stay for ever.
+-- Who has waited is ever more likely to be one of the rest.
+CREATE OR REPLACE FUNCTION sales_internal.waiting_chance(chance float8, leaves float8, pace float8, hours float8) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT least(chance, leaves) * left_open / (leaves * left_open + 1 - leaves)
+    FROM (SELECT exp(-least(hours / pace, 50))) AS x (left_open)
+$$;
+COMMENT ON FUNCTION sales_internal.waiting_chance(float8, float8, float8, float8) IS
+    'Chance of a win of a deal that has been in its stage for so many hours, where the stage''s own chance is known';
+REVOKE ALL ON FUNCTION sales_internal.waiting_chance(float8, float8, float8, float8) FROM PUBLIC;
+
+-- By stage, then by the time spent in it: what deals did that stayed as long is
+-- drawn towards waiting_chance() with the weight of 10 deals.  `deals` is how
+-- many the chance rests on, these 10 included.
 CREATE OR REPLACE FUNCTION sales_internal.open_chances(company uuid, only_prospect uuid DEFAULT NULL)
-RETURNS TABLE (prospect_id uuid, stage sales.funnel_stage, entered_at timestamptz, chance numeric)
+RETURNS TABLE (prospect_id uuid, stage sales.funnel_stage, entered_at timestamptz, chance numeric, deals numeric)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH target AS MATERIALIZED (
         SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage, f.stage_entered_at,
-               extract(epoch FROM sales_internal.now() - f.stage_entered_at)::float8 / 3600 AS hours
+               greatest(extract(epoch FROM sales_internal.now() - f.stage_entered_at)::float8 / 3600, 0) AS hours
         FROM sales.conversion_funnel f
         WHERE f.company_id = company AND (f.prospect_id = only_prospect OR only_prospect IS NULL)
         ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
     ), outlook AS MATERIALIZED (
-        SELECT o.stage, o.from_hours, CASE WHEN o.from_hours = 0 THEN f.chance
-                                           ELSE (o.deals * o.share + 10 * f.chance) / (o.deals + 10) END AS chance
+        SELECT o.stage, o.from_hours, o.deals, o.leaves, o.pace, f.chance AS at_entry,
+               o.deals * CASE WHEN o.from_hours = 0 THEN f.chance ELSE o.share END AS wins
         FROM (SELECT *, first_value(x.deals) OVER w AS all_deals, first_value(x.share) OVER w AS all_share
               FROM sales_internal.stage_outlook(company, (SELECT t.stage FROM target t WHERE only_prospect IS NOT NULL)) x
               WINDOW w AS (PARTITION BY x.stage ORDER BY x.from_hours)) AS o
         CROSS JOIN LATERAL (SELECT sales_internal.stage_chance(o.stage, o.all_deals, o.all_share)) AS f (chance)
     ), span AS MATERIALIZED (
-        SELECT *, lead(o.from_hours) OVER w AS to_hours, lead(o.chance) OVER w AS next_chance
+        SELECT *, lead(o.from_hours) OVER w AS to_hours, lead(o.wins) OVER w AS next_wins, lead(o.deals) OVER w AS next_deals
         FROM outlook o WINDOW w AS (PARTITION BY o.stage ORDER BY o.from_hours)
     )
-    -- Between two thresholds the chance goes straight from one to the other.
+    -- Between two thresholds the evidence goes straight from one to the other.
     SELECT t.prospect_id, t.stage, t.stage_entered_at,
            CASE WHEN t.stage IN ('client', 'perdu') OR s.stage IS NULL THEN sales_internal.stage_prior(t.stage)
-                WHEN s.to_hours IS NULL THEN s.chance
-                ELSE s.chance + (s.next_chance - s.chance)
-                                * ((greatest(t.hours, 0) - s.from_hours) / (s.to_hours - s.from_hours))::numeric END
+                ELSE ((k.wins + 10 * sales_internal.waiting_chance(s.at_entry::float8, s.leaves, s.pace, t.hours)) / (k.deals + 10))::numeric END,
+           coalesce(k.deals::numeric, 0) + 10
     FROM target t
-    LEFT JOIN span s ON s.stage = t.stage AND greatest(t.hours, 0) >= s.from_hours
-                     AND (greatest(t.hours, 0) < s.to_hours OR s.to_hours IS NULL)
+    LEFT JOIN span s ON s.stage = t.stage AND t.hours >= s.from_hours AND (t.hours < s.to_hours OR s.to_hours IS NULL)
+    CROSS JOIN LATERAL (
+        SELECT s.wins::float8 + coalesce((s.next_wins - s.wins)::float8 * p.part, 0) AS wins,
+               s.deals::float8 + coalesce((s.next_deals - s.deals)::float8 * p.part, 0) AS deals
+        FROM (SELECT (t.hours - s.from_hours) / (s.to_hours - s.from_hours)) AS p (part)) AS k
     WHERE only_prospect IS NOT NULL OR t.stage NOT IN ('client', 'perdu')
 $$;
 COMMENT ON FUNCTION sales_internal.open_chances(uuid, uuid) IS

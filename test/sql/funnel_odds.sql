@@ -32,7 +32,7 @@ FROM sales_internal.open_chances(helpers.company('alpha')) o;
 GRANT SELECT ON guess TO sales_app;
 \set ECHO all
 SELECT count(*) BETWEEN 500 AND 900 AS open, count(*) FILTER (WHERE won) BETWEEN 15 AND 50 AS wins,
-       abs(avg(chance) - avg(won::integer)) < 0.02 AS calibrated, avg((chance - won::integer) ^ 2) < 0.04 AS sharp
+       abs(avg(chance) / avg(won::integer) - 1) < 0.25 AS calibrated, avg((chance - won::integer) ^ 2) < 0.04 AS sharp
 FROM guess;
 SELECT stage, abs(avg(chance) - avg(won::integer)) < 0.08 AS calibrated FROM guess GROUP BY stage ORDER BY stage;
 -- One call gives what the whole gives.
@@ -45,4 +45,19 @@ SELECT sales.refresh_metrics('2025-10-01', '2025-10-01') >= 0 AS fine;
 SELECT stage, deals > 100 AS many, share BETWEEN 0.05 AND 0.7 AS fair FROM sales_internal.stage_odds
 WHERE company_id = helpers.company('alpha') AND stage IN ('contacte', 'interesse', 'proposition_envoyee') ORDER BY stage;
 SELECT count(*) FROM sales_internal.stage_odds WHERE company_id = helpers.company('beta');
+-- A company with few deals: who has been silent for long is not called likely because the company has no history to say so.
+DELETE FROM sales.prospects WHERE company_id = helpers.company('beta');
+INSERT INTO sales.prospects (company_id, last_name) SELECT helpers.company('beta'), n FROM generate_series(1, 24) AS n;
+INSERT INTO sales.conversion_funnel (company_id, prospect_id, stage, stage_entered_at)
+SELECT company_id, prospect_id, 'interesse', CASE WHEN n > 21 THEN '2025-10-31' ELSE '2025-01-01' END::timestamptz
+FROM (SELECT *, last_name::int AS n FROM sales.prospects WHERE company_id = helpers.company('beta')) AS p;
+INSERT INTO sales.conversion_funnel (company_id, prospect_id, stage, stage_entered_at)
+SELECT company_id, prospect_id, 'client', '2025-01-01'::timestamptz + last_name::int * interval '2 days'
+FROM sales.prospects WHERE company_id = helpers.company('beta') AND last_name::int <= 6;
+SELECT entered_at > '2025-06-01' AS fresh, count(*), min(chance) > 0.2 AS likely, max(chance) < 0.02 AS forlorn, min(deals) >= 10 AS evidence
+FROM sales_internal.open_chances(helpers.company('beta')) GROUP BY 1 ORDER BY 1;
+-- Time only ever takes from a chance.
+SELECT bool_and(b < a) AS falls, bool_and(a BETWEEN 0 AND 0.4) AS between
+FROM (SELECT sales_internal.waiting_chance(0.4, 0.7, 720, h) AS a, sales_internal.waiting_chance(0.4, 0.7, 720, h + 24) AS b FROM generate_series(0, 8000, 24) AS h) AS x;
+DELETE FROM sales.prospects WHERE company_id = helpers.company('beta');
 RESET sales_assistant.clock;
