@@ -45,6 +45,17 @@ class Session:
         self.run(sql)
         return time.monotonic() - start
 
+    def cpu(self, sql):
+        """Seconds of processor time that the backend used: steadier than wall time where others are at work."""
+        if not hasattr(self, "stat"):
+            self.stat = f"/proc/{self.run('SELECT pg_backend_pid()')[0]}/schedstat"
+        def used():
+            with open(self.stat) as file:
+                return int(file.read().split()[0]) / 1e9
+        start = used()
+        self.run(sql)
+        return used() - start
+
     def end(self):
         self.psql.stdin.close()
         self.psql.wait()

@@ -40,6 +40,14 @@ BEGIN
             INSERT INTO sales.enrichments (company_id, prospect_id, enrichment_type, source_api, cost, status, created_at)
             VALUES (c, p, 'website', 'local', 0.1, 'completed', now() - interval '10 days');
         END LOOP;
+        -- A week in which nobody went on, and one in which nothing succeeded: rates over weeks are no means of rates.
+        FOR n IN 1..24 LOOP
+            p := sales.uuidv7();
+            INSERT INTO sales.prospects (prospect_id, company_id, first_name, created_at) VALUES (p, c, 'Hidden', now() - interval '50 days');
+            INSERT INTO sales.conversion_funnel (company_id, prospect_id, stage, stage_entered_at) VALUES (c, p, 'contacte', now() - interval '40 days');
+        END LOOP;
+        INSERT INTO sales.enrichments (company_id, prospect_id, enrichment_type, source_api, cost, status, created_at)
+        VALUES (c, p, 'website', 'local', 0, 'failed', now() - interval '40 days');
         INSERT INTO sales.email_campaigns (company_id, name, emails_delivered, created_at) VALUES (c, 'Spring', 5, now() - interval '9 days');
         INSERT INTO sales_internal.ai_costs (company_id, provider, purpose, model, cost, spent_at)
         VALUES (c, 'openai', 'generation', 'm', 0.5, now() - interval '9 days');
@@ -65,6 +73,8 @@ for my $panel (@{ $dashboard->{panels} })
 		my ($rc, $out, $err) = $node->psql('postgres', $sql, extra_params => [ '-U', 'reader' ]);
 		is($rc, 0, "$panel->{title}: runs") or diag($err);
 		ok($out ne '' || $may_be_empty{ $panel->{title} }, "$panel->{title}: finds data");
+		like($out, qr/^contacte\|client\|8\|16\.7$/m, "$panel->{title}: of all who were there") if $panel->{title} eq 'Flow';
+		like($out, qr/\|25\|96\.0\|/, "$panel->{title}: of all that were tried") if $panel->{title} eq 'Enrichments';
 		unlike($out, qr/Hidden|a\@c/, "$panel->{title}: no personal data");
 	}
 }
