@@ -26,16 +26,85 @@ REVOKE ALL ON FUNCTION sales_internal.scorecard_points(uuid, regclass) FROM PUBL
 
 -- --- prospects ---
 
+-- The moment of a decided deal's life that is learned from.
+CREATE OR REPLACE FUNCTION sales_internal.learning_moment(prospect_id uuid, born timestamptz, decided_at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE WHEN born < decided_at
+                THEN born + (decided_at - born) * ((pg_catalog.hashtext(prospect_id::text) OPERATOR(pg_catalog.&) 1023) / 1024.0)
+                ELSE decided_at END
+$$;
+COMMENT ON FUNCTION sales_internal.learning_moment(uuid, timestamptz, timestamptz) IS
+    'The moment of a deal''s life, before its decision, at which it is learned from: a hash of the key picks it';
+REVOKE ALL ON FUNCTION sales_internal.learning_moment(uuid, timestamptz, timestamptz) FROM PUBLIC;
+
+-- What a company's decided deals had before the changes that came after the
+-- moment they are learned from, by the audit log: of several changes of one
+-- column, what was before the first.  A decision that was recorded more than a
+-- day after its date is history taken over; what was changed before it was
+-- recorded belongs to it.  Joins are of whole tables, which a planner that
+-- expects few rows would nest.
+CREATE OR REPLACE FUNCTION sales_internal.undone_changes(company uuid)
+RETURNS TABLE (prospect_id uuid, was jsonb, answers jsonb)
+LANGUAGE sql STABLE STRICT ROWS 100000
+SET search_path = pg_catalog, pg_temp
+SET enable_nestloop = off
+AS $$
+    WITH changes AS MATERIALIZED (
+        SELECT a.table_name, a.record_id, a.audit_id, a.created_at, a.old_values
+        FROM sales.audit_logs a
+        WHERE a.company_id = company
+          AND ((a.action = 'create' AND a.table_name = 'conversion_funnel' AND a.new_values ->> 'stage' IN ('client', 'perdu'))
+               OR (a.action = 'update' AND a.table_name = 'prospects'
+                   AND a.old_values ?| '{email,phone,job_title,company_name,website,linkedin_url,industry_id,company_size_id,address_id,pain_points,estimated_budget_amount,source,tender_opportunities,tender_last_update,competitive_intel}')
+               OR (a.action = 'update' AND a.table_name = 'interactions' AND a.old_values ?| '{response_received,response_sentiment}'))
+    ), entered AS (
+        SELECT f.prospect_id, min(f.stage_entered_at) AS first_entered
+        FROM sales.conversion_funnel f WHERE f.company_id = company GROUP BY f.prospect_id
+    ), latest AS (
+        SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.funnel_id, f.stage, f.stage_entered_at AS decided_at
+        FROM sales.conversion_funnel f WHERE f.company_id = company
+        ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
+    ), deals AS (
+        SELECT l.prospect_id, c.audit_id, coalesce(c.created_at > l.decided_at + interval '1 day', false) AS is_late,
+               sales_internal.learning_moment(l.prospect_id, least(p.created_at, e.first_entered), l.decided_at) AS moment
+        FROM latest l
+        JOIN entered e ON e.prospect_id = l.prospect_id
+        JOIN sales.prospects p ON p.company_id = company AND p.prospect_id = l.prospect_id
+        LEFT JOIN changes c ON c.table_name = 'conversion_funnel' AND c.record_id = l.funnel_id
+        WHERE l.stage IN ('client', 'perdu')
+    ), of_prospects AS (
+        SELECT c.record_id AS prospect_id, c.record_id, c.audit_id, c.created_at, c.old_values FROM changes c WHERE c.table_name = 'prospects'
+        UNION ALL
+        SELECT x.prospect_id, c.record_id, c.audit_id, c.created_at, c.old_values
+        FROM changes c JOIN sales.interactions x ON x.company_id = company AND x.interaction_id = c.record_id
+        WHERE c.table_name = 'interactions'
+    ), undone AS (
+        SELECT d.prospect_id, c.record_id, jsonb_object_agg(v.key, v.value ORDER BY c.audit_id DESC) AS was
+        FROM of_prospects c JOIN deals d ON d.prospect_id = c.prospect_id
+        CROSS JOIN LATERAL jsonb_each(c.old_values) v
+        WHERE c.audit_id > d.audit_id OR (c.created_at > d.moment AND NOT d.is_late)
+        GROUP BY d.prospect_id, c.record_id
+    )
+    SELECT u.prospect_id, (array_agg(u.was) FILTER (WHERE u.record_id = u.prospect_id))[1],
+           jsonb_object_agg(u.record_id, u.was) FILTER (WHERE u.record_id <> u.prospect_id)
+    FROM undone u GROUP BY u.prospect_id
+$$;
+COMMENT ON FUNCTION sales_internal.undone_changes(uuid) IS
+    'Of decided deals: columns of the prospect, and of its interactions by their key, as they were before what was changed after the moment that is learned from';
+REVOKE ALL ON FUNCTION sales_internal.undone_changes(uuid) FROM PUBLIC;
+
 -- What was known of a company's prospects at a moment: now for open ones; for
 -- decided ones just before the decision, or, to learn from, some moment of the
 -- deal's life that a hash of the key picks, so that a model learns from deals
--- as it meets them: at any age.  Nothing after the moment counts.
+-- as it meets them: at any age.  Nothing after the moment counts; to learn from,
+-- what was changed later is undone.
 CREATE OR REPLACE FUNCTION sales_internal.features_of(company uuid, to_learn boolean, chosen uuid[])
 RETURNS TABLE (
     prospect_id uuid, won integer, decided_at timestamptz, company_size integer, industry text, budget numeric, seniority text,
     source text, completeness integer, pain_points boolean, tenders integer, competitors integer, country text,
     stage text, days_in_stage numeric, answers bigint, positive bigint, negative bigint, meetings bigint, messages bigint,
-    channel text, recent_activity numeric, days_since_activity numeric, enrichment_confidence numeric)
+    channel text, recent_activity numeric, days_since_activity numeric, enrichment_confidence numeric, stages bigint)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -44,30 +113,28 @@ AS $$
            m.decided_at,
            z.min_employees,
            i.name::text,
-           p.estimated_budget_amount,
-           CASE WHEN p.job_title IS NULL THEN NULL
-                WHEN p.job_title ~* '\m(ceo|cto|cfo|coo|founder|owner|chief|president|gérant|pdg|titolare|amministratore|gerente|inhaber|geschäftsführer)' THEN 'top'
-                WHEN p.job_title ~* '(direct|direttor|leiter|head|vp\M|vice)' THEN 'director'
-                WHEN p.job_title ~* '(manager|responsa|jef[ea]|chef)' THEN 'manager'
+           k.estimated_budget_amount,
+           CASE WHEN k.job_title IS NULL THEN NULL
+                WHEN k.job_title ~* '\m(ceo|cto|cfo|coo|founder|owner|chief|president|gérant|pdg|titolare|amministratore|gerente|inhaber|geschäftsführer)' THEN 'top'
+                WHEN k.job_title ~* '(direct|direttor|leiter|head|vp\M|vice)' THEN 'director'
+                WHEN k.job_title ~* '(manager|responsa|jef[ea]|chef)' THEN 'manager'
                 ELSE 'other' END,
-           p.source::text,
-           num_nonnulls(p.email, p.phone, p.job_title, p.company_name, p.website, p.linkedin_url, p.industry_id,
-                        p.company_size_id, p.address_id, p.pain_points),
-           p.pain_points IS NOT NULL,
-           CASE WHEN p.tender_last_update < t.moment AND jsonb_typeof(p.tender_opportunities) = 'array'
-                THEN jsonb_array_length(p.tender_opportunities) END,
-           CASE WHEN jsonb_typeof(p.competitive_intel) = 'array' THEN jsonb_array_length(p.competitive_intel) END,
+           k.source::text,
+           num_nonnulls(k.email, k.phone, k.job_title, k.company_name, k.website, k.linkedin_url, k.industry_id,
+                        k.company_size_id, k.address_id, k.pain_points),
+           k.pain_points IS NOT NULL,
+           CASE WHEN k.tender_last_update < t.moment AND jsonb_typeof(k.tender_opportunities) = 'array'
+                THEN jsonb_array_length(k.tender_opportunities) END,
+           CASE WHEN jsonb_typeof(k.competitive_intel) = 'array' THEN jsonb_array_length(k.competitive_intel) END,
            a.country::text,
            s.stage::text,
            round(extract(epoch FROM t.moment - s.stage_entered_at) / 86400, 2),
            e.answers, e.positive, e.negative, e.meetings, e.messages, e.channel,
            round(e.recent, 4),
            round(extract(epoch FROM t.moment - e.latest) / 86400, 2),
-           n.confidence
+           n.confidence,
+           s.stages
     FROM sales.prospects p
-    LEFT JOIN sales.company_sizes z ON z.size_id = p.company_size_id
-    LEFT JOIN sales.industries i ON i.industry_id = p.industry_id
-    LEFT JOIN sales.addresses a ON a.company_id = p.company_id AND a.address_id = p.address_id
     LEFT JOIN LATERAL (
         SELECT f.stage, f.stage_entered_at FROM sales.conversion_funnel f
         WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id
@@ -81,31 +148,53 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT CASE WHEN m.decided_at IS NULL THEN sales_internal.now()
                     WHEN NOT to_learn OR m.born >= m.decided_at THEN m.decided_at
-                    ELSE m.born + (m.decided_at - m.born) * ((hashtext(p.prospect_id::text) & 1023) / 1024.0)
-               END AS moment) t
+                    ELSE sales_internal.learning_moment(p.prospect_id, m.born, m.decided_at) END AS moment) t
+    LEFT JOIN sales_internal.undone_changes(CASE WHEN to_learn THEN company END) u ON u.prospect_id = p.prospect_id
+    CROSS JOIN LATERAL (
+        SELECT p.email, p.phone, p.job_title, p.company_name, p.website, p.linkedin_url, p.industry_id, p.company_size_id, p.address_id,
+               p.pain_points, p.estimated_budget_amount, p.source, p.tender_opportunities, p.tender_last_update, p.competitive_intel
+        WHERE u.was IS NULL
+        UNION ALL
+        SELECT r.* FROM jsonb_to_record(jsonb_build_object(
+            'email', p.email, 'phone', p.phone, 'job_title', p.job_title, 'company_name', p.company_name, 'website', p.website,
+            'linkedin_url', p.linkedin_url, 'industry_id', p.industry_id, 'company_size_id', p.company_size_id, 'address_id', p.address_id,
+            'pain_points', p.pain_points, 'estimated_budget_amount', p.estimated_budget_amount, 'source', p.source,
+            'tender_opportunities', p.tender_opportunities, 'tender_last_update', p.tender_last_update,
+            'competitive_intel', p.competitive_intel) || u.was) AS
+            r (email varchar, phone varchar, job_title varchar, company_name varchar, website varchar, linkedin_url varchar,
+               industry_id uuid, company_size_id uuid, address_id uuid, pain_points text, estimated_budget_amount numeric,
+               source sales.prospect_source, tender_opportunities jsonb, tender_last_update timestamptz, competitive_intel jsonb)
+        WHERE u.was IS NOT NULL) k
+    LEFT JOIN sales.company_sizes z ON z.size_id = k.company_size_id
+    LEFT JOIN sales.industries i ON i.industry_id = k.industry_id
+    LEFT JOIN sales.addresses a ON a.company_id = p.company_id AND a.address_id = k.address_id
     LEFT JOIN LATERAL (
         -- The decision itself is no stage to learn from.
-        SELECT f.stage, f.stage_entered_at FROM sales.conversion_funnel f
+        SELECT f.stage, f.stage_entered_at, count(*) OVER () AS stages FROM sales.conversion_funnel f
         WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id AND f.stage_entered_at <= t.moment
           AND f.stage NOT IN ('client', 'perdu')
         ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1) s ON true
     LEFT JOIN LATERAL (
         SELECT nullif(count(*) FILTER (WHERE x.type = 'sent'), 0) AS messages,
-               CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE x.response_received OR x.type = 'received') END AS answers,
-               CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE x.response_sentiment = 'positive') END AS positive,
-               CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE x.response_sentiment = 'negative') END AS negative,
+               CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE w.answered OR x.type = 'received') END AS answers,
+               CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE w.tone = 'positive') END AS positive,
+               CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE w.tone = 'negative') END AS negative,
                CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE x.type = 'meeting_held') END AS meetings,
                -- each counts half as much every 14 days; beyond a year, nothing
                sum(0.5 ^ least(extract(epoch FROM t.moment - x.interaction_date) / 86400 / 14, 26)) AS recent,
                max(x.interaction_date) AS latest,
                (array_agg(x.channel::text ORDER BY x.interaction_date DESC, x.interaction_id DESC))[1] AS channel
         FROM sales.interactions x
+        CROSS JOIN LATERAL (SELECT u.answers -> x.interaction_id::text AS was) v
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN v.was ? 'response_received' THEN (v.was ->> 'response_received')::boolean ELSE x.response_received END AS answered,
+                   CASE WHEN v.was ? 'response_sentiment' THEN v.was ->> 'response_sentiment' ELSE x.response_sentiment::text END AS tone) w
         WHERE x.company_id = p.company_id AND x.prospect_id = p.prospect_id
           AND x.interaction_date <= t.moment AND x.interaction_date < coalesce(m.decided_at, 'infinity')) e ON true
     LEFT JOIN LATERAL (
         SELECT avg(q.confidence_score) AS confidence FROM sales.enrichments q
-        WHERE q.company_id = p.company_id AND q.prospect_id = p.prospect_id AND q.status = 'completed'
-          AND q.created_at <= t.moment) n ON true
+        WHERE q.company_id = p.company_id AND q.prospect_id = p.prospect_id AND q.status IN ('completed', 'expired')
+          AND q.created_at <= t.moment AND coalesce(q.expires_at, 'infinity') > t.moment) n ON true
     WHERE p.company_id = company AND p.deleted_at IS NULL
       AND (chosen IS NULL OR p.prospect_id = ANY (chosen))
       AND (NOT to_learn OR o.stage IN ('client', 'perdu'))
@@ -118,19 +207,19 @@ REVOKE ALL ON FUNCTION sales_internal.features_of(uuid, boolean, uuid[]) FROM PU
 -- stands in settings that definer code makes (sales_internal.scoring_scope).
 CREATE OR REPLACE VIEW sales_internal.prospect_features AS
 SELECT prospect_id, won, company_size, industry, budget, seniority, source, completeness, pain_points, tenders, competitors, country,
-       stage, days_in_stage, answers, positive, negative, meetings, messages, channel, recent_activity, days_since_activity, enrichment_confidence
+       stage, days_in_stage, answers, positive, negative, meetings, messages, channel, recent_activity, days_since_activity, enrichment_confidence, stages
 FROM sales_internal.features_of(nullif(current_setting('sales_assistant.scoring_company'), '')::uuid, false,
                                 nullif(current_setting('sales_assistant.scoring_prospects'), '')::uuid[]);
 COMMENT ON VIEW sales_internal.prospect_features IS 'What scoring knows of the prospects in scoring_scope()';
 CREATE OR REPLACE VIEW sales_internal.decided_features AS
 SELECT prospect_id, won, company_size, industry, budget, seniority, source, completeness, pain_points, tenders, competitors, country,
-       stage, days_in_stage, answers, positive, negative, meetings, messages, channel, recent_activity, days_since_activity, enrichment_confidence
+       stage, days_in_stage, answers, positive, negative, meetings, messages, channel, recent_activity, days_since_activity, enrichment_confidence, stages
 FROM sales_internal.features_of(nullif(current_setting('sales_assistant.scoring_company'), '')::uuid, true, NULL)
 WHERE decided_at < coalesce(nullif(current_setting('sales_assistant.scoring_cut'), '')::timestamptz, 'infinity');
 COMMENT ON VIEW sales_internal.decided_features IS 'Won and lost deals of the company in scoring_scope(), decided before its cut, as they were at some moment before';
 CREATE OR REPLACE VIEW sales_internal.later_features AS
 SELECT prospect_id, won, company_size, industry, budget, seniority, source, completeness, pain_points, tenders, competitors, country,
-       stage, days_in_stage, answers, positive, negative, meetings, messages, channel, recent_activity, days_since_activity, enrichment_confidence
+       stage, days_in_stage, answers, positive, negative, meetings, messages, channel, recent_activity, days_since_activity, enrichment_confidence, stages
 FROM sales_internal.features_of(nullif(current_setting('sales_assistant.scoring_company'), '')::uuid, true, NULL)
 WHERE decided_at >= nullif(current_setting('sales_assistant.scoring_cut'), '')::timestamptz;
 COMMENT ON VIEW sales_internal.later_features IS 'Won and lost deals of the company in scoring_scope(), decided at its cut or later';
@@ -460,7 +549,12 @@ BEGIN
             AND due.decided >= due.outcomes
                 * (1 + sales_internal.setting_of(due.company_id, 'scoring.retrain_growth_percent')::numeric / 100);
         IF is_new THEN
-            PERFORM sales_internal.train_company(due.company_id);
+            -- One company's trouble must not keep the others from their scores; this one keeps its model.
+            BEGIN
+                PERFORM sales_internal.train_company(due.company_id);
+            EXCEPTION WHEN others THEN
+                RAISE WARNING 'training for company % failed: %', due.company_id, SQLERRM;
+            END;
         END IF;
         IF is_new OR due.all_scored_at IS NULL OR due.all_scored_at < sales_internal.now() - interval '1 day' THEN
             PERFORM sales_internal.score_company(due.company_id);

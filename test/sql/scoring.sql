@@ -104,6 +104,31 @@ SELECT prospect_id, 'email', 'sent', true, x.at FROM sales.prospects, (VALUES (t
 :be_super
 SELECT won, stage, answers, days_in_stage FROM sales_internal.features_of(helpers.company('alpha'), false, NULL);
 SELECT won, stage, answers, days_in_stage < 59 AS earlier FROM sales_internal.features_of(helpers.company('alpha'), true, NULL);
+-- what changes at the outcome, or later, is no feature to learn from
+:be_super
+\i :clean
+:be_alpha
+INSERT INTO sales.prospects (first_name, job_title, estimated_budget_amount, created_at)
+VALUES ('Ida', 'Clerk', 100, now() - interval '20 days'), ('Jon', NULL, NULL, now() - interval '20 days'), ('Kim', 'Clerk', 100, now() - interval '400 days');
+INSERT INTO sales.interactions (prospect_id, channel, type, interaction_date)
+SELECT prospect_id, 'email', 'sent', created_at FROM sales.prospects;
+-- history taken over: what was known before it was recorded belongs to it
+INSERT INTO sales.prospects (first_name, created_at) VALUES ('Lea', '2025-01-01');
+UPDATE sales.prospects SET job_title = 'Director' WHERE first_name = 'Lea';
+INSERT INTO sales.conversion_funnel (prospect_id, stage, stage_entered_at)
+SELECT prospect_id, 'client', '2025-03-01' FROM sales.prospects WHERE first_name = 'Lea';
+SELECT count(sales.enter_stage(prospect_id, CASE first_name WHEN 'Jon' THEN 'perdu' ELSE 'client' END, 100)) FROM sales.prospects WHERE first_name IN ('Ida', 'Jon');
+UPDATE sales.prospects SET job_title = 'CEO', estimated_budget_amount = 99999, phone = '1', pain_points = 'none left', competitive_intel = '[1, 2]';
+UPDATE sales.prospects SET job_title = 'Owner';
+UPDATE sales.interactions SET response_received = true, response_sentiment = 'positive';
+:be_super
+SELECT p.first_name, f.won, f.seniority, f.budget, f.completeness, f.pain_points, f.competitors, f.answers, f.positive, f.stages
+FROM sales_internal.features_of(helpers.company('alpha'), true, NULL) f JOIN sales.prospects p USING (prospect_id) ORDER BY p.first_name;
+SELECT p.first_name, f.seniority, f.budget, f.answers, f.positive
+FROM sales_internal.features_of(helpers.company('alpha'), false, NULL) f JOIN sales.prospects p USING (prospect_id) WHERE p.first_name = 'Kim';
+SELECT count(*) AS of_the_other FROM sales_internal.features_of(helpers.company('beta'), true, NULL);
+:be_super
+\i :clean
 -- a new model takes over only if it is better on deals that neither has seen: here the old one learned the opposite
 :be_alpha
 INSERT INTO sales.prospects (first_name, job_title, created_at)
