@@ -31,7 +31,7 @@ CREATE OR REPLACE FUNCTION sales_internal.learning_moment(prospect_id uuid, born
 LANGUAGE sql IMMUTABLE
 AS $$
     SELECT CASE WHEN born < decided_at
-                THEN born + (decided_at - born) * ((pg_catalog.hashtext(prospect_id::text) OPERATOR(pg_catalog.&) 1023) / 1024.0)
+                THEN born + (decided_at - born) * ((hashtext(prospect_id::text) & 1023) / 1024.0)
                 ELSE decided_at END
 $$;
 COMMENT ON FUNCTION sales_internal.learning_moment(uuid, timestamptz, timestamptz) IS

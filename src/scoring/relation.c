@@ -240,9 +240,27 @@ is_excluded(json_t *options, const char *name)
 	json_t	   *item;
 
 	json_array_foreach(json_object_get(options, "exclude"), i, item)
-		if (json_is_string(item) && strcmp(json_string_value(item), name) == 0)
+		if (strcmp(json_string_value(item), name) == 0)
 			return true;
 	return false;
+}
+
+/* A name that is misspelt would be learned from. */
+static void
+warn_of_unknown(json_t *options, TupleDesc desc)
+{
+	size_t		i;
+	json_t	   *item;
+
+	json_array_foreach(json_object_get(options, "exclude"), i, item)
+	{
+		bool		found = false;
+
+		for (int c = 0; c < desc->natts && !found; c++)
+			found = strcmp(NameStr(TupleDescAttr(desc, c)->attname), json_string_value(item)) == 0;
+		if (!found)
+			ereport(WARNING, (errmsg("there is no column \"%s\" to exclude", json_string_value(item))));
+	}
 }
 
 typedef struct KnownText
@@ -275,6 +293,7 @@ choose_columns(Reading *reading, TupleDesc desc)
 	Rows	   *rows = reading->rows;
 	int			label = 0;
 
+	warn_of_unknown(reading->options, desc);
 	rows->columns = palloc0(sizeof(Column) * desc->natts);
 	for (int i = 1; i <= desc->natts; i++)
 		if (strcmp(NameStr(TupleDescAttr(desc, i - 1)->attname), reading->label_name) == 0)
@@ -313,7 +332,8 @@ choose_columns(Reading *reading, TupleDesc desc)
 		else
 			rows->ncolumns++;
 	}
-	reading->most = (int) Min((int64) maintenance_work_mem * 1024 / (100 + 9 * rows->ncolumns),
+	/* What the learner needs besides (boost.h) is less than 150 bytes a row. */
+	reading->most = (int) Min((int64) maintenance_work_mem * 1024 / (150 + 9 * rows->ncolumns),
 							  INT_MAX / 2);
 	reading->most = Max(reading->most, LEAST_CAPACITY);
 }
@@ -481,12 +501,41 @@ typedef struct Place
 } Place;
 
 static int
-compare_places(const void *a, const void *b)
+compare_numbers(double x, double y)
+{
+	if (isnan(x) || isnan(y))
+		return isnan(x) - isnan(y);
+	return (x > y) - (x < y);
+}
+
+static int
+compare_codes(const Column *column, int x, int y)
+{
+	if (x < 0 || y < 0)
+		return (x > y) - (x < y);
+	return x == y ? 0 : strcmp(column->texts[x], column->texts[y]);
+}
+
+/* By hash; rows whose keys are equal by what they hold, so that their order tells nothing of the scan. */
+static int
+compare_places(const void *a, const void *b, void *arg)
 {
 	const Place *x = a;
 	const Place *y = b;
+	const Rows *rows = arg;
+	int			order = (x->hash > y->hash) - (x->hash < y->hash);
 
-	return x->hash != y->hash ? (x->hash > y->hash) - (x->hash < y->hash) : x->row - y->row;
+	if (order == 0)
+		order = rows->labels[x->row] - rows->labels[y->row];
+	for (int c = 0; c < rows->ncolumns && order == 0; c++)
+	{
+		const Column *column = &rows->columns[c];
+
+		order = column->numbers != NULL
+			? compare_numbers(column->numbers[x->row], column->numbers[y->row])
+			: compare_codes(column, column->codes[x->row], column->codes[y->row]);
+	}
+	return order;
 }
 
 /* Puts the rows in the order of their keys' hashes. */
@@ -500,7 +549,7 @@ sort_rows(Reading *reading)
 
 	for (int i = 0; i < n; i++)
 		places[i] = (Place) {reading->hashes[i], i};
-	qsort(places, n, sizeof(Place), compare_places);
+	qsort_arg(places, n, sizeof(Place), compare_places, rows);
 	for (int i = 0; i < n; i++)
 		((uint8 *) sorted)[i] = rows->labels[places[i].row];
 	if (n > 0)

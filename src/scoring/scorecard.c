@@ -32,6 +32,20 @@
 
 /* --- training --- */
 
+static bool
+are_names(json_t *value)
+{
+	size_t		i;
+	json_t	   *item;
+
+	if (!json_is_array(value))
+		return false;
+	json_array_foreach(value, i, item)
+		if (!json_is_string(item))
+			return false;
+	return true;
+}
+
 static void
 check_options(json_t *options)
 {
@@ -44,7 +58,7 @@ check_options(json_t *options)
 						errhint("Such as {\"exclude\": [\"id\"]}.")));
 	json_object_foreach(options, key, value)
 	{
-		if (strcmp(key, "exclude") == 0 && !json_is_array(value))
+		if (strcmp(key, "exclude") == 0 && !are_names(value))
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("the option \"exclude\" must be an array of column names")));
 		if (strcmp(key, "prior") == 0 && !json_is_string(value))

@@ -153,6 +153,42 @@ WHERE model_id = (SELECT model_id FROM sales.score_models WHERE is_current);
 :be_alpha
 SELECT rows FROM sales.train_score_model();
 SELECT version, is_current FROM sales.score_models ORDER BY version;
+:be_super
+-- where deals became so few that nothing could be held out, the model in use stays
+UPDATE sales.prospects SET deleted_at = now() WHERE first_name ~ '^P\d+$' AND substr(first_name, 2)::int > 10;
+:be_alpha
+SELECT rows, log_loss IS NULL AS nothing_held_out FROM sales.train_score_model();
+SELECT version, is_current FROM sales.score_models ORDER BY version;
+:be_super
+UPDATE sales.prospects SET deleted_at = NULL;
+-- explanations add up, for 1,000 prospects of all sorts and each of their models; no company learns of the other's
+:be_beta
+INSERT INTO sales.prospects (first_name, email, job_title, estimated_budget_amount, pain_points, website, company_size_id, industry_id, source)
+SELECT 'R' || g, CASE WHEN g % 3 = 0 THEN 'r' || g || '@x.test' END, (ARRAY['CEO', 'Head of sales', 'manager', 'clerk', NULL])[1 + hashint4(g) & 3], nullif(hashint4(g * 3) & 65535, 7),
+       CASE WHEN g % 7 = 0 THEN 'slow' END, CASE WHEN g % 5 = 0 THEN 'x.test' END,
+       (SELECT size_id FROM sales.company_sizes ORDER BY min_employees OFFSET g % 5 LIMIT 1), (SELECT industry_id FROM sales.industries ORDER BY name OFFSET g % 21 LIMIT 1),
+       (ARRAY['manual', 'api'])[1 + g % 2]::sales.prospect_source
+FROM generate_series(1, 1000) g;
+INSERT INTO sales.interactions (prospect_id, channel, type, response_received, response_sentiment, interaction_date)
+SELECT prospect_id, (ARRAY['email', 'phone', 'linkedin'])[1 + g % 3]::sales.interaction_channel, (ARRAY['sent', 'call_made', 'meeting_held', 'received'])[1 + g % 4]::sales.interaction_type,
+       g % 2 = 0, (ARRAY['positive', 'neutral', 'negative'])[1 + g % 3]::sales.sentiment, now() - g * interval '1 hour'
+FROM (SELECT prospect_id, substr(first_name, 2)::int AS g FROM sales.prospects WHERE first_name ~ '^R\d+$') p WHERE g % 3 > 0;
+SELECT sales.refresh_scores();
+SELECT count(*), count(*) FILTER (WHERE x.total IS DISTINCT FROM x.ai_score) AS off, count(DISTINCT x.ai_score) > 10 AS many_scores
+FROM (SELECT p.ai_score, (SELECT sum(e.points) FROM sales.explain_score(p.prospect_id) e) AS total
+      FROM sales.prospects p WHERE first_name ~ '^R\d+$') x;
+-- on outcomes of its own
+INSERT INTO sales.conversion_funnel (prospect_id, stage, stage_entered_at)
+SELECT prospect_id, CASE WHEN job_title = 'CEO' OR hashtext(first_name) & 7 = 0 THEN 'client' ELSE 'perdu' END::sales.funnel_stage, now()
+FROM sales.prospects WHERE first_name ~ '^R\d+$' AND hashtext(first_name) & 3 = 0;
+SELECT rows > 200 AS learned, auc > 0.7 AS ranks FROM sales.train_score_model();
+SELECT sales.refresh_scores();
+SELECT count(*), count(*) FILTER (WHERE x.total IS DISTINCT FROM x.ai_score) AS off, count(DISTINCT x.ai_score) > 5 AS many_scores
+FROM (SELECT p.ai_score, (SELECT sum(e.points) FROM sales.explain_score(p.prospect_id) e) AS total
+      FROM sales.prospects p WHERE first_name ~ '^R\d+$' AND hashtext(first_name) & 7 = 1) x;
+SELECT DISTINCT model_version FROM sales.score_history ORDER BY 1;
+:be_alpha
+SELECT count(*) AS of_beta FROM sales.prospects WHERE first_name ~ '^R\d+$';
 -- drift is reported
 :be_super
 DELETE FROM sales.score_history;

@@ -42,10 +42,38 @@ SELECT sales_internal.train_scorecard('helpers.unknown', 'won');
 SELECT sales_internal.train_scorecard('pg_class_oid_index', 'won');
 \set VERBOSITY terse
 -- the order in which rows come makes no difference
+CREATE VIEW helpers.long AS SELECT g AS id, hashint4(g) AS a, hashint4(g + 1) AS b, hashint4(g + 2) AS c, hashint4(g + 3) AS d, (hashint4(g * 3) & 1) AS won FROM generate_series(1, 300000) g;
 CREATE TABLE helpers.reversed AS SELECT * FROM helpers.deals ORDER BY id DESC;
 SELECT sales_internal.train_scorecard('helpers.reversed', 'won') AS reversed \gset
 SELECT (SELECT model FROM sales_internal.scorecards WHERE model_id = :'model')
      = (SELECT model FROM sales_internal.scorecards WHERE model_id = :'reversed') AS same;
+-- not even where keys are alike or null
+CREATE TABLE helpers.alike AS SELECT CASE WHEN id % 3 > 0 THEN id % 3 END AS id, noise, origin, size, flag, won FROM helpers.deals ORDER BY noise;
+CREATE TABLE helpers.alike_too AS SELECT * FROM helpers.alike ORDER BY won, size, noise DESC;
+SELECT sales_internal.train_scorecard('helpers.alike', 'won') AS alike, sales_internal.train_scorecard('helpers.alike_too', 'won') AS alike_too \gset
+SELECT (SELECT model FROM sales_internal.scorecards WHERE model_id = :'alike')
+     = (SELECT model FROM sales_internal.scorecards WHERE model_id = :'alike_too') AS same;
+-- training is ended by whoever ends the statement
+SET statement_timeout = '300ms';
+SELECT sales_internal.train_scorecard('helpers.long', 'won');
+RESET statement_timeout;
+-- more bad input: nothing to learn from, no rows, names in quotes, options and columns that are not there
+CREATE SCHEMA "Other Schema";
+CREATE TABLE "Other Schema"."Deals ""of"" 2026" ("The Key" uuid, "Größe" numeric(10, 2), "select" text, "Won?" boolean);
+SELECT sales_internal.train_scorecard('"Other Schema"."Deals ""of"" 2026"', 'Won?');
+INSERT INTO "Other Schema"."Deals ""of"" 2026" SELECT sales.uuidv7(), g / 7.0, 'x' || g % 2, g % 2 = 0 FROM generate_series(1, 100) g;
+SELECT sales_internal.train_scorecard('"Other Schema"."Deals ""of"" 2026"', 'Won?', '{"exclude": ["Größe", "absent"], "exclud": []}') AS quoted \gset
+CREATE VIEW "Other Schema"."New" AS SELECT "The Key", 'x1'::varchar AS "select" FROM "Other Schema"."Deals ""of"" 2026";
+SELECT count(*), count(DISTINCT key) AS keys, min(probability) = max(probability) AS alike FROM sales_internal.apply_scorecard(:'quoted', '"Other Schema"."New"');
+SELECT sales_internal.train_scorecard('helpers.deals', 'won', '{"exclude": [1]}');
+SELECT sales_internal.train_scorecard('helpers.deals', 'won', '{"prior": "x"}');
+SELECT sales_internal.train_scorecard('helpers.deals', 'won', '{"prior": 1}');
+SELECT sales_internal.train_scorecard('helpers.deals', 'day');
+SELECT sales_internal.train_scorecard('helpers.deals', 'noise');
+CREATE VIEW helpers.key_and_label AS SELECT id, won FROM helpers.deals;
+SELECT sales_internal.train_scorecard('helpers.key_and_label', 'won') AS bare \gset
+SELECT count(*), bool_and(abs(probability - (SELECT avg(won) FROM helpers.deals)) < 0.001) AS the_mean FROM sales_internal.apply_scorecard(:'bare', 'helpers.key_and_label');
+DROP SCHEMA "Other Schema" CASCADE;
 -- every type that can be learned from, each of which alone decides; others are named and left out
 CREATE TYPE helpers.colour AS ENUM ('red', 'green');
 CREATE DOMAIN helpers.amount AS numeric(12, 2);
