@@ -230,9 +230,15 @@ WHERE (l.created, l.updated, l.deleted) IS DISTINCT FROM (a.created, a.updated, 
 		"round $round: the tables made again from the log are the tables");
 	is($node->safe_psql('postgres', $chain), '0', "round $round: each audit row goes on from the one before it");
 	is($node->safe_psql('postgres', 'SELECT bool_and(ok), count(*) > 0 FROM sales.verify_audit()'), 't|t', "round $round: the log verifies");
-	$node->safe_psql('postgres', 'SELECT sales_internal.seal_audit(NULL, true)');
-	is($node->safe_psql('postgres', q{SELECT bool_and(ok), bool_or(detail LIKE '%not sealed%') FROM sales.verify_audit()}), 't|f',
-		"round $round: so it does when all of it is sealed");
+	# the worker writes and seals meanwhile: until a pass finds nothing new
+	my $said = '';
+	for (1 .. 100)
+	{
+		$node->safe_psql('postgres', 'SELECT sales_internal.seal_audit(NULL, true)');
+		$said = $node->safe_psql('postgres', q{SELECT bool_and(ok), bool_or(detail LIKE '%not sealed%') FROM sales.verify_audit()});
+		last if $said ne 't|t';
+	}
+	is($said, 't|f', "round $round: so it does when all of it is sealed");
 }
 cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM ledger}), '>', 20 * $rounds, 'there was work to lose');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM sales.audit_logs WHERE new_values ->> 'city' = 'rolled back'}), '0',
