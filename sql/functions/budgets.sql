@@ -165,8 +165,10 @@ REVOKE ALL ON FUNCTION sales_internal.note_calls(text[], text[], boolean[], doub
 -- --- budgets ---
 
 -- One row lock makes it exact under concurrency: nobody spends what another
--- has reserved, and chk_usage cannot fail after money was spent.
-CREATE OR REPLACE FUNCTION sales_internal.reserve_call(company uuid, key_id uuid) RETURNS void
+-- has reserved, and chk_usage cannot fail after money was spent.  The month never
+-- turns back: who began before its end and comes after a call of the next one is
+-- counted there.  Returns the month that the call was taken from.
+CREATE OR REPLACE FUNCTION sales_internal.reserve_call(company uuid, key_id uuid) RETURNS date
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -180,30 +182,32 @@ BEGIN
     WHERE coalesce(p.service, p.name) = sales_internal.service_of(service_name) AND p.request ? 'limits' ORDER BY p.rank LIMIT 1;
     PERFORM sales_internal.pace_call(service_name, key_id, limits);
     UPDATE sales.api_keys
-    SET usage_current_month = CASE WHEN usage_month = month THEN usage_current_month ELSE 0 END + 1, usage_month = month
+    SET usage_current_month = CASE WHEN usage_month >= month THEN usage_current_month ELSE 0 END + 1, usage_month = greatest(usage_month, month)
     WHERE company_id = company AND api_key_id = key_id
       AND (usage_limit_monthly IS NULL
-           OR CASE WHEN usage_month = month THEN usage_current_month ELSE 0 END < usage_limit_monthly);
+           OR CASE WHEN usage_month >= month THEN usage_current_month ELSE 0 END < usage_limit_monthly)
+    RETURNING usage_month INTO month;
     IF NOT FOUND THEN
         RAISE insufficient_resources USING
             MESSAGE = 'the monthly budget of this API key is used up',
             HINT = 'Raise api_keys.usage_limit_monthly or wait for the next month.';
     END IF;
+    RETURN month;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.reserve_call(uuid, uuid) IS
     'Takes one call from the month''s budget of a key before it is made, at the pace that its service allows; error when none is left';
 REVOKE ALL ON FUNCTION sales_internal.reserve_call(uuid, uuid) FROM PUBLIC;
 
--- A call that never reached the service is given back.
-CREATE OR REPLACE FUNCTION sales_internal.release_call(company uuid, key_id uuid) RETURNS void
+-- A call that never reached the service is given back, to the month that it was
+-- taken from; when that is over there is nothing to give back to.
+CREATE OR REPLACE FUNCTION sales_internal.release_call(company uuid, key_id uuid, month date DEFAULT NULL) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE sales.api_keys SET usage_current_month = usage_current_month - 1
     WHERE company_id = company AND api_key_id = key_id AND usage_current_month > 0
-      AND usage_month = sales_internal.current_month(company)
+      AND usage_month = coalesce(month, sales_internal.current_month(company))
 $$;
-COMMENT ON FUNCTION sales_internal.release_call(uuid, uuid) IS 'Gives a reserved call back';
-REVOKE ALL ON FUNCTION sales_internal.release_call(uuid, uuid) FROM PUBLIC;
-
+COMMENT ON FUNCTION sales_internal.release_call(uuid, uuid, date) IS 'Gives a reserved call back to its month';
+REVOKE ALL ON FUNCTION sales_internal.release_call(uuid, uuid, date) FROM PUBLIC;

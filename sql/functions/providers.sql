@@ -64,7 +64,7 @@ AS $$
     LEFT JOIN sales.api_keys k ON k.company_id = company AND sales_internal.service_of(k.service_name) = coalesce(p.service, p.name)
         AND k.is_active AND (k.expires_at IS NULL OR k.expires_at > sales_internal.now())
         AND (k.usage_limit_monthly IS NULL OR k.usage_current_month < k.usage_limit_monthly
-             OR (k.usage_month IS DISTINCT FROM sales_internal.current_month(company) AND k.usage_limit_monthly > 0))
+             OR (coalesce(k.usage_month < sales_internal.current_month(company), true) AND k.usage_limit_monthly > 0))
     WHERE p.purpose = choose_provider.purpose AND p.is_active AND p.name <> ALL (asked)
       AND (k.api_key_id IS NOT NULL OR NOT p.needs_key)
       AND (most IS NULL OR coalesce(k.cost_per_request, 0) <= most)
@@ -92,7 +92,7 @@ BEGIN
         PERFORM sales_internal.pace_call(coalesce(chosen.service, chosen.name), NULL, chosen.request -> 'limits');
         filled := filled - 'auth';
     ELSE
-        PERFORM sales_internal.reserve_call(company, key_id);
+        filled := filled || jsonb_build_object('budget_month', sales_internal.reserve_call(company, key_id));
     END IF;
     IF filled ? 'json' THEN
         filled := (filled - 'json') || jsonb_build_object('body', (filled -> 'json')::text);
@@ -272,7 +272,7 @@ BEGIN
     END IF;
     document := sales_internal.to_json(response ->> 'body');
     IF NOT billed AND key_id IS NOT NULL THEN
-        PERFORM sales_internal.release_call(company, key_id);
+        PERFORM sales_internal.release_call(company, key_id, nullif(response ->> 'budget_month', '')::date);
     END IF;
     cost := CASE WHEN billed THEN
         coalesce((SELECT k.cost_per_request FROM sales.api_keys k WHERE k.company_id = company AND k.api_key_id = key_id), 0)

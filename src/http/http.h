@@ -40,6 +40,7 @@ typedef struct HttpCall
 	char		error[CURL_ERROR_SIZE];
 	char		provider[64];	/* as the request named them, for the settle function */
 	char		api_key_id[40];
+	char		budget_month[16];
 	char	   *host_key;		/* keys that an SFTP server may show */
 	char		refused[192];	/* what the server showed instead; empty: nothing */
 	struct DnsQuery *dns;		/* a question of DNS instead of a call */
@@ -58,7 +59,7 @@ typedef struct HttpCall
  *   binary (false): the body comes as base64,
  *   auth: {"header": name, "prefix": text} or {"query": name} or {"basic": true},
  *   once: true has it made once at most, on a connection of its own,
- *   provider, api_key_id: handed back with the answer.
+ *   provider, api_key_id, budget_month: handed back with the answer.
  * Or sends a mail: url smtp:// or smtps://, and
  *   mail: {"from": address, "to": [addresses], "message": RFC 5322 text,
  *          "user": login for `secret`, "tls": "required" or "optional"}.
@@ -96,7 +97,8 @@ extern bool http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_
 /*
  * What came back, as JSON text (malloc'd):
  *   {"status": n, "headers": {...}, "body": text, "error": text or null,
- *    "blocked": by the guard, "elapsed_ms": n, "provider": text, "api_key_id": text}
+ *    "blocked": by the guard, "elapsed_ms": n, "provider": text, "api_key_id": text,
+ *    "budget_month": text}
  * The body is UTF-8 without NUL: of the encoding that charset.c finds it in; a
  * byte that does not fit becomes U+FFFD.
  * The key of the call stands nowhere in it: asterisks take its place.

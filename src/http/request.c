@@ -516,6 +516,7 @@ set_call(HttpCall *call, CURLU *url, json_t *request, const char *secret)
 	call->binary = call->kind == HTTP_IMAP || json_is_true(json_object_get(request, "binary"));
 	note(request, "provider", call->provider, sizeof(call->provider));
 	note(request, "api_key_id", call->api_key_id, sizeof(call->api_key_id));
+	note(request, "budget_month", call->budget_month, sizeof(call->budget_month));
 	if (json_is_string(json_object_get(request, "dns")))
 	{
 		call->dns = dns_query_new(json_string_value(json_object_get(request, "dns")), call);

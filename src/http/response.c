@@ -212,7 +212,7 @@ http_call_response(HttpCall *call, CURLcode result)
 		status = file_status(result);
 	else if (error != NULL)
 		status = 0;				/* what came of the answer is not to be used */
-	response = json_pack("{s:i, s:o, s:s?, s:s?, s:b, s:I, s:s, s:s}",
+	response = json_pack("{s:i, s:o, s:s?, s:s?, s:b, s:I, s:s, s:s, s:s}",
 						 "status", (int) status,
 						 "headers", headers_json(call->response_headers_size > 0
 												 ? call->response_headers : NULL),
@@ -221,7 +221,8 @@ http_call_response(HttpCall *call, CURLcode result)
 						 "blocked", (int) call->blocked,
 						 "elapsed_ms", (json_int_t) (elapsed / 1000),
 						 "provider", call->provider,
-						 "api_key_id", call->api_key_id);
+						 "api_key_id", call->api_key_id,
+						 "budget_month", call->budget_month);
 	if (response != NULL)
 		add_session(call, response);
 	if (response != NULL && call->redirects > 0 && error == NULL)
