@@ -1,18 +1,21 @@
 #!/usr/bin/python3
 """Scoring: apply_scorecard() over a relation against the same arithmetic as SQL CASE expressions.
 
-Usage: scoring.py [--rows 1000000] [--rounds 5] DBNAME
+Usage: scoring.py [--rows 1000000] [--prospects 100000] [--rounds 5] DBNAME
 
 The database is made into what is needed: it must be empty, or one that this
 script has used.  libpq's environment says where the server is.  Two models are
 measured: the built-in prior (few bins) and one learned from the rows (many bins
 and pairs).  Model time is what the same call takes longer than with a model
-that has no columns.  Prints both sides, alternated in one run, medians.
+that has no columns.  Then refresh_scores() of a company with --prospects prospects,
+where all change and where none does, against reading their features alone: what
+scoring adds to gathering what is known.  Prints both sides, alternated in one run, medians.
 """
 import argparse, json, statistics, subprocess, time
 
 p = argparse.ArgumentParser()
 p.add_argument('--rows', type=int, default=1000000)
+p.add_argument('--prospects', type=int, default=100000)
 p.add_argument('--rounds', type=int, default=5)
 p.add_argument('database')
 a = p.parse_args()
@@ -92,3 +95,27 @@ for name, model_id in (('prior', '00000000-0000-7000-8000-000000000000'), ('lear
         print(f'  {side:28s} {t[side]:8.0f} ms')
     print(f"  ratio {t['apply_scorecard'] / t['SQL CASE']:.2f}, rows kept {t['apply_scorecard, rows kept'] / t['SQL CASE, rows kept']:.2f}; "
           f"model time {a.rows / max(t['apply_scorecard'] - t['no model'], 1) / 1000:.2f} M rows/s")
+
+company = run("""SELECT coalesce((SELECT company_id FROM sales.companies WHERE domain = 'bench.test'),
+    sales.create_company('Bench', 'bench.test', 'business', 'en', 'UTC', 'admin@bench.test', 'bench-secret-1'))""")
+tenant = f"DO $$ BEGIN PERFORM sales.set_tenant('{company}', NULL, false); END $$;\n"
+run(f"""{tenant}DELETE FROM sales.interactions; DELETE FROM sales.prospects WHERE company_id = '{company}';
+INSERT INTO sales.prospects (first_name, job_title, estimated_budget_amount)
+SELECT 'P' || g, (ARRAY['CEO', 'Head', 'clerk'])[1 + g % 3], g % 40000 FROM generate_series(1, {a.prospects}) g;
+INSERT INTO sales.interactions (prospect_id, channel, type, interaction_date)
+SELECT prospect_id, 'email', 'sent', now() - random() * interval '60 days' FROM sales.prospects, generate_series(1, 2)""")
+run('VACUUM ANALYZE')
+sides = {'features alone': f"SELECT count(f) FROM sales_internal.features_of('{company}', false, NULL) f",
+         'refresh_scores, none changed': 'SELECT sales.refresh_scores()',
+         'refresh_scores, all changed': 'SELECT sales.refresh_scores()'}
+times = {side: [] for side in sides}
+for _ in range(a.rounds):
+    for side, sql in sides.items():
+        if side == 'refresh_scores, all changed':
+            run(f"{tenant}UPDATE sales.prospects SET ai_score = NULL WHERE company_id = '{company}'")
+        out = run(tenant + '\\timing on\n' + sql)
+        times[side].append(float(out.split('Time: ')[-1].split(' ms')[0]))
+print(f'domain: {a.prospects} prospects, {2 * a.prospects} interactions')
+for side in sides:
+    t = statistics.median(times[side])
+    print(f'  {side:28s} {t:8.0f} ms {a.prospects / t:8.1f} k prospects/s')
