@@ -114,15 +114,36 @@ COMMENT ON FUNCTION sales_internal.claim_jobs(integer, integer, boolean) IS
     'Claims jobs for a worker, companies taking turns, at most per_company running for each; queues those again whose lease is over';
 REVOKE ALL ON FUNCTION sales_internal.claim_jobs(integer, integer, boolean) FROM PUBLIC;
 
+-- Those of these claims that are good and that nobody else has locked; they stay
+-- so until the transaction ends, but for a cancel_job().
+CREATE OR REPLACE FUNCTION sales_internal.hold_jobs(jobs uuid[], claims bigint[]) RETURNS SETOF uuid
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT j.job_id FROM unnest(jobs, claims) w (job_id, claim)
+    JOIN sales_internal.jobs j ON j.job_id = w.job_id AND j.claim = w.claim AND coalesce(j.state, '') = 'running'
+    FOR KEY SHARE OF j SKIP LOCKED;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.hold_jobs(uuid[], bigint[]) IS
+    'Keeps claims as they are until the transaction ends; those that are lost, or locked at the moment, are left out';
+REVOKE ALL ON FUNCTION sales_internal.hold_jobs(uuid[], bigint[]) FROM PUBLIC;
+
 -- coalesce() keeps the planner from taking a partial index of running jobs, a
 -- good choice for the nearly empty table that it may see when it plans.
 -- outcome: {"outcome": "done", "result": ..., "cost": n}
 --          {"outcome": "retry", "error": "...", "after": seconds}
 --          {"outcome": "failed", "error": "..."}
 --          {"outcome": "wait", "error": "...", "after": seconds, "booked": true}: not counted as an attempt
+-- Run for every call, from C, under a pinned search_path: it does not set it again.
 CREATE OR REPLACE FUNCTION sales_internal.settle_job(job uuid, claim bigint, outcome jsonb) RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     ended text := CASE WHEN outcome ->> 'outcome' IN ('done', 'retry', 'wait') THEN outcome ->> 'outcome' ELSE 'failed' END;

@@ -650,9 +650,13 @@ http_call_follow(HttpCall *call, CURLcode result)
 long
 http_timeout_ms(const char *request)
 {
-	json_t	   *value = json_loads(request, 0, NULL);
-	long		timeout = bounded(value, "timeout_ms", DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS);
+	json_t	   *value;
+	long		timeout;
 
+	if (strstr(request, "\"timeout_ms\"") == NULL)
+		return DEFAULT_TIMEOUT_MS;
+	value = json_loads(request, 0, NULL);
+	timeout = bounded(value, "timeout_ms", DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS);
 	json_decref(value);
 	return timeout;
 }

@@ -15,6 +15,7 @@
 #include "funcapi.h"
 #include "queue/job.h"
 #include "secrets/cipher.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "core/json.h"
@@ -111,6 +112,34 @@ job_hold(const Job *job)
 }
 
 void
+job_hold_many(int n, const Job *const *jobs, bool *held)
+{
+	Datum	   *ids = palloc(n * sizeof(Datum));
+	Datum	   *claims = palloc(n * sizeof(Datum));
+	SpiArg		args[2];
+	uint64		rows;
+
+	for (int i = 0; i < n; i++)
+	{
+		ids[i] = UUIDPGetDatum(&jobs[i]->job_id);
+		claims[i] = Int64GetDatum(jobs[i]->claim);
+		held[i] = false;
+	}
+	args[0] = SPI_ARG(UUIDARRAYOID, PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+	args[1] = SPI_ARG(INT8ARRAYOID, PointerGetDatum(construct_array(claims, n, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE)));
+	rows = spi_run_kept("SELECT h FROM sales_internal.hold_jobs($1, $2) h", false, 0, 2, args);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		bool		isnull;
+		pg_uuid_t  *id = DatumGetUUIDP(spi_datum(row, 1, &isnull));
+
+		for (int i = 0; i < n; i++)
+			if (memcmp(id, &jobs[i]->job_id, UUID_LEN) == 0)
+				held[i] = true;
+	}
+}
+
+void
 job_extend_lease(const Job *job, double seconds)
 {
 	SpiArg		args[3] = {
@@ -168,9 +197,14 @@ job_call(const Job *job, const char *function, const char *response)
 bool
 job_is_outcome(const char *json)
 {
-	json_t	   *value = json_loads(json, JSON_DECODE_ANY, NULL);
-	bool		is_outcome = json_object_get(value, "outcome") != NULL;
+	json_t	   *value;
+	bool		is_outcome;
 
+	/* jsonb prints keys without escapes: most requests need not be read for it */
+	if (strstr(json, "\"outcome\"") == NULL)
+		return false;
+	value = json_loads(json, JSON_DECODE_ANY, NULL);
+	is_outcome = json_object_get(value, "outcome") != NULL;
 	json_decref(value);
 	return is_outcome;
 }
@@ -194,15 +228,20 @@ job_answer(const Job *job, const char *response)
 char *
 job_secret(const Job *job, const char *request)
 {
-	json_t	   *value = json_loads(request, 0, NULL);
-	const char *id = json_string_value(json_object_get(value, "api_key_id"));
+	json_t	   *value;
+	const char *id;
 	pg_uuid_t	key_id;
 	SpiArg		args[2];
-	bool		named = id != NULL && uuid_parse(id, &key_id);
+	bool		named;
 	char	   *owner;
 
+	if (!job->has_company || strstr(request, "\"api_key_id\"") == NULL)
+		return NULL;
+	value = json_loads(request, 0, NULL);
+	id = json_string_value(json_object_get(value, "api_key_id"));
+	named = id != NULL && uuid_parse(id, &key_id);
 	json_decref(value);
-	if (!named || !job->has_company)
+	if (!named)
 		return NULL;
 	args[0] = SPI_ARG_UUID(&job->company_id);
 	args[1] = SPI_ARG_UUID(&key_id);

@@ -47,6 +47,12 @@ extern Job *job_load(const pg_uuid_t *job_id, MemoryContext memory);
  */
 extern bool job_hold(const Job *job);
 
+/*
+ * Does so for many at once, waiting for nobody's lock: held[i] tells for which.
+ * The others are to be tried alone.
+ */
+extern void job_hold_many(int n, const Job *const *jobs, bool *held);
+
 /* Makes the claim last that long from now at least. */
 extern void job_extend_lease(const Job *job, double seconds);
 

@@ -182,6 +182,7 @@ typedef struct Turn
 	const char *response;		/* null on the first turn */
 	const char *outcome;		/* set: no function is called, the job ends so */
 	JobEnd		end;
+	bool		held;			/* the claim is held already */
 	bool		lost;			/* the claim is no longer good: nothing was written */
 	bool		called;			/* a request was made instead of an end */
 } Turn;
@@ -209,7 +210,7 @@ step_turn(void *arg)
 		end_turn(turn, turn->outcome);
 		return;
 	}
-	if (turn->response != NULL && !job_hold(job))
+	if (turn->response != NULL && !turn->held && !job_hold(job))
 	{
 		turn->lost = true;
 		return;
@@ -264,9 +265,9 @@ drop_prepared(OpenCall *before)
  * cannot be noted: then the transaction is undone.
  */
 static void
-take_turn(const Job *job, const char *response)
+take_turn(const Job *job, const char *response, bool held)
 {
-	Turn		turn = {.job = job,.response = response};
+	Turn		turn = {.job = job,.response = response,.held = held};
 	OpenCall   *before = prepared;
 	ErrorData  *error = worker_in_subtransaction(step_turn, &turn);
 	const char *problem = NULL;
@@ -303,7 +304,7 @@ worker_first_turns(List *jobs)
 		const Job  *job = lfirst(cell);
 
 		if (job->mode == JOB_HTTP)
-			take_turn(job, NULL);
+			take_turn(job, NULL, false);
 	}
 }
 
@@ -367,7 +368,7 @@ note_call(const OpenCall *open)
 }
 
 static void
-settle_call(OpenCall *open)
+settle_call(OpenCall *open, bool held)
 {
 	char	   *response = http_call_response(open->http, open->result);
 	char	   *copy = pstrdup(response != NULL ? response
@@ -375,7 +376,7 @@ settle_call(OpenCall *open)
 
 	free(response);
 	note_call(open);
-	take_turn(&open->job, copy);
+	take_turn(&open->job, copy, held);
 }
 
 typedef struct Batch
@@ -388,11 +389,16 @@ static void
 step_settle(void *arg)
 {
 	Batch	   *batch = arg;
+	const Job  *jobs[TURNS_PER_TRANSACTION];
+	bool		held[TURNS_PER_TRANSACTION];
 
 	nnotes = 0;
 	calls_restricted = job_calls_restricted();
 	for (int i = 0; i < batch->n; i++)
-		settle_call(batch->calls[i]);
+		jobs[i] = &batch->calls[i]->job;
+	job_hold_many(batch->n, jobs, held);
+	for (int i = 0; i < batch->n; i++)
+		settle_call(batch->calls[i], held[i]);
 	if (nnotes > 0 && any_trouble)
 		(void) worker_in_subtransaction(step_note_calls, NULL);
 }
