@@ -120,7 +120,7 @@ DECLARE
 BEGIN
     SELECT jsonb_build_object(
         'currency', sales_internal.company_currency(company), 'timezone', zone,
-        'first_day', p.first_day, 'last_day', p.last_day,
+        'first_day', p.first_day, 'last_day', p.last_day, 'made_on', sales_internal.local_day(sales_internal.now(), zone),
         'metrics', now_metrics, 'previous', old_metrics)
     INTO figures;
 
@@ -268,6 +268,11 @@ AS $$
                  (old ->> 'messages_answered')::bigint, (old ->> 'messages_sent')::bigint,
                  (now ->> 'messages_answered')::bigint, (now ->> 'messages_sent')::bigint)) AS t (p)
         WHERE p IS NOT NULL AND (now ->> 'response_rate')::numeric <> (old ->> 'response_rate')::numeric
+        UNION ALL
+        -- The newest messages have had less time to be answered than those of the period before.
+        SELECT 4, jsonb_build_object('key', 'i_late', 'source', 'local') FROM m
+        WHERE (now ->> 'response_rate')::numeric < (old ->> 'response_rate')::numeric
+          AND (figures ->> 'last_day')::date > (figures ->> 'made_on')::date - 7
         UNION ALL
         (SELECT 6, jsonb_build_object('key', 'i_channel', 'channel', channel, 'rate', rate, 'source', 'local')
          FROM channel ORDER BY rate DESC, channel LIMIT 1)
@@ -703,7 +708,7 @@ CREATE OR REPLACE TRIGGER baseline BEFORE INSERT ON sales.improvement_suggestion
     FOR EACH ROW EXECUTE FUNCTION sales_internal.suggestion_baseline();
 
 -- What a suggestion brought: the 28 days before implemented_at against up to 28
--- days after it.  A before-and-after comparison shows a difference, not its
+-- days after it, and a week more for the answers.  A before-and-after comparison shows a difference, not its
 -- cause; the p-value says only whether chance explains it.
 CREATE OR REPLACE FUNCTION sales_internal.measure_suggestions() RETURNS bigint
 LANGUAGE sql
@@ -718,9 +723,10 @@ AS $$
             'change_points', round(100.0 * a.answered / nullif(a.sent, 0) - 100.0 * b.answered / nullif(b.sent, 0), 2),
             'test', 'two-proportion z-test, two-sided', 'p_value', round(t.p::numeric, 4),
             'significant', coalesce(t.p < 0.05, false) AND least(b.sent, a.sent) >= 30,
-            'final', m.days >= 28)
+            'final', m.final)
         FROM (SELECT x.suggestion_id,
-                     least(28, floor(extract(epoch FROM sales_internal.now() - x.implemented_at) / 86400))::integer AS days
+                     least(28, floor(extract(epoch FROM sales_internal.now() - x.implemented_at) / 86400))::integer AS days,
+                     x.implemented_at <= sales_internal.now() - interval '35 days' AS final
               FROM sales.improvement_suggestions x
               WHERE x.implemented_at <= sales_internal.now() - interval '7 days' AND isfinite(x.implemented_at)
                 AND NOT coalesce(x.result_measured @> '{"final": true}', false)) AS m,
@@ -729,12 +735,12 @@ AS $$
              LATERAL sales_internal.answered_between(y.company_id, y.implemented_at, y.implemented_at + make_interval(days => m.days)) AS a,
              LATERAL (SELECT sales_internal.proportions_p(b.answered, b.sent, a.answered, a.sent)) AS t (p)
         WHERE y.suggestion_id = m.suggestion_id AND s.suggestion_id = m.suggestion_id
-          AND (s.result_measured ->> 'days_after')::integer IS DISTINCT FROM m.days
+          AND (m.final OR (s.result_measured ->> 'days_after')::integer IS DISTINCT FROM m.days)
         RETURNING 1)
     SELECT count(*) FROM measured
 $$;
 COMMENT ON FUNCTION sales_internal.measure_suggestions() IS
-    'Measures what implemented suggestions brought, from a week on and until four weeks are over';
+    'Measures what implemented suggestions brought, from a week on and until four weeks and one more for answers are over';
 REVOKE ALL ON FUNCTION sales_internal.measure_suggestions() FROM PUBLIC;
 
 DO $$

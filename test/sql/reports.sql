@@ -90,7 +90,7 @@ DELETE FROM sales.success_reports;
 SELECT sales_internal.make_due_reports();
 SELECT sales_internal.make_due_reports();
 SELECT c.name, r.report_type, r.report_period FROM sales.success_reports r JOIN sales.companies c USING (company_id) ORDER BY 1, 2;
--- Suggestions are measured from a week after they were carried out, and finally after four.
+-- Suggestions are measured from a week after they were carried out, and finally after five.
 UPDATE sales.improvement_suggestions SET status = 'testing', implemented_at = '2026-05-10 00:00+00';
 SELECT sales_internal.measure_suggestions();
 SELECT result_measured FROM sales.improvement_suggestions;
