@@ -107,6 +107,7 @@ RETURNS TABLE (
     channel text, recent_activity numeric, days_since_activity numeric, enrichment_confidence numeric, stages bigint)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off      -- what it does for each prospect is short; compiling it takes seconds
 AS $$
     SELECT p.prospect_id,
            CASE o.stage WHEN 'client' THEN 1 WHEN 'perdu' THEN 0 END,
@@ -134,7 +135,11 @@ AS $$
            round(extract(epoch FROM t.moment - e.latest) / 86400, 2),
            n.confidence,
            s.stages
-    FROM sales.prospects p
+    FROM (
+        -- two branches, as no index serves "all, or those": one or the other has no rows
+        SELECT x.* FROM sales.prospects x WHERE chosen IS NULL AND x.company_id = company
+        UNION ALL
+        SELECT x.* FROM (SELECT DISTINCT unnest(chosen) AS id) c JOIN sales.prospects x ON x.company_id = company AND x.prospect_id = c.id) p
     LEFT JOIN LATERAL (
         SELECT f.stage, f.stage_entered_at FROM sales.conversion_funnel f
         WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id
@@ -195,8 +200,7 @@ AS $$
         SELECT avg(q.confidence_score) AS confidence FROM sales.enrichments q
         WHERE q.company_id = p.company_id AND q.prospect_id = p.prospect_id AND q.status IN ('completed', 'expired')
           AND q.created_at <= t.moment AND coalesce(q.expires_at, 'infinity') > t.moment) n ON true
-    WHERE p.company_id = company AND p.deleted_at IS NULL
-      AND (chosen IS NULL OR p.prospect_id = ANY (chosen))
+    WHERE p.deleted_at IS NULL
       AND (NOT to_learn OR o.stage IN ('client', 'perdu'))
 $$;
 COMMENT ON FUNCTION sales_internal.features_of(uuid, boolean, uuid[]) IS
