@@ -13,7 +13,7 @@ SELECT helpers.company('alpha'), :'prospect_id', 'email', 'sent', d
 FROM unnest('{1999-12-31 23:59:59.999999+00,2000-01-01 00:00:00+00,2026-11-14 00:00:00+00,2027-03-31 23:59:59+00,2031-06-01 00:00:00+00}'::timestamptz[]) d;
 SELECT count(*) AS before FROM sales.interactions \gset
 SELECT bool_and(result NOT LIKE 'failed%') AS fine FROM sales.maintain();
-SELECT tableoid::regclass AS partition, count(*) FROM sales.interactions WHERE prospect_id = :'prospect_id' GROUP BY 1 ORDER BY 1;
+SELECT tableoid::regclass::text AS partition, count(*) FROM sales.interactions WHERE prospect_id = :'prospect_id' GROUP BY 1 ORDER BY 1;
 SELECT count(*) = :before AS kept FROM sales.interactions;
 -- the first pass has rolled old days up, and made their years
 SELECT sum(result::int) FROM sales.maintain() WHERE task = 'partitions';
