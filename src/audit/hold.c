@@ -123,7 +123,10 @@ key_index(Relation table, AttrNumber column)
 
 	if (table->rd_rel->relkind != RELKIND_RELATION || column == InvalidAttrNumber)
 		return InvalidOid;
-	oid = RelationGetPrimaryKeyIndex(table);
+	/* the list is what finds out which is the primary key */
+	if (!table->rd_indexvalid)
+		list_free(RelationGetIndexList(table));
+	oid = table->rd_pkindex;
 	if (!OidIsValid(oid))
 		return InvalidOid;
 	index = index_open(oid, AccessShareLock);
