@@ -57,7 +57,7 @@ $(UPGRADES): $(EXTENSION)--%.sql: sql/upgrades/%.sql sql/01_upgrade_header.sql $
 
 # --- the two commands ---
 
-.PHONY: test test-pg17 fuzz check-static check-valgrind reference coverage deb demo demo-stop bench
+.PHONY: test test-pg17 fuzz check-static check-valgrind reference coverage soak deb demo demo-stop bench
 
 test:
 	@scripts/test.sh
@@ -77,6 +77,8 @@ fuzz:
 	@scripts/fuzz.sh
 coverage:
 	@scripts/coverage.sh
+soak:
+	@scripts/soak.sh
 deb:
 	@scripts/deb.sh
 

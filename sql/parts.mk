@@ -57,6 +57,7 @@ SQL_FUNCTIONS = \
     campaigns_inbox \
     isolation \
     privacy \
+    privacy_erased \
     privacy_company \
     privacy_retention \
     partitions \

@@ -51,6 +51,11 @@ DECLARE
     hard boolean := event = 'bounced' AND coalesce(detail ->> 'type', CASE WHEN detail ->> 'status' ~ '^5' THEN 'hard' ELSE 'soft' END) = 'hard';
     most_soft integer;
 BEGIN
+    -- the person before the mail to it, as an erasure does
+    IF NOT sales_internal.hold_person(company, (SELECT x.prospect_id FROM sales.campaign_recipients x WHERE x.company_id = company AND x.recipient_id = recipient)) THEN
+        detail := jsonb_strip_nulls(jsonb_build_object('event_id', coalesce(detail ->> 'event_id', md5(concat(extract(epoch FROM at), ' ', detail))),
+                                                       'type', detail -> 'type', 'status', detail -> 'status', 'source', detail -> 'source'));
+    END IF;
     SELECT * INTO r FROM sales.campaign_recipients x
     WHERE x.company_id = company AND x.recipient_id = recipient FOR NO KEY UPDATE;
     machine := sales_internal.is_machine_event(event, at, detail, r.sent_at);

@@ -425,6 +425,8 @@ DECLARE
     following sales.campaign_steps;
     interaction uuid := sales.uuidv7();
 BEGIN
+    -- the person before the mail to it, as an erasure does
+    PERFORM sales_internal.hold_person(company, (SELECT x.prospect_id FROM sales.campaign_recipients x WHERE x.company_id = company AND x.recipient_id = recipient));
     UPDATE sales.campaign_recipients x
     SET status = 'sent', sent_at = at, reason = left(note, 500), interaction_id = interaction, interaction_date = at
     WHERE x.company_id = company AND x.recipient_id = recipient AND x.status IN ('sending', 'uncertain')
@@ -510,6 +512,8 @@ DECLARE
     moment timestamptz := sales_internal.now();
     hard boolean;
 BEGIN
+    -- the person before the mail to it, as an erasure does
+    PERFORM sales_internal.hold_person(company, (SELECT x.prospect_id FROM sales.campaign_recipients x WHERE x.company_id = company AND x.recipient_id = recipient));
     SELECT * INTO r FROM sales.campaign_recipients x
     WHERE x.company_id = company AND x.recipient_id = recipient AND x.status = 'sending' FOR NO KEY UPDATE;
     IF NOT FOUND THEN

@@ -588,18 +588,26 @@ DECLARE
     pattern sales_internal.person_pattern;
     counts jsonb;
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        -- what others have written since the snapshot would not be seen, and stay
+        RAISE feature_not_supported USING MESSAGE = 'a person cannot be erased in a transaction that sees an old state',
+            HINT = 'Erase in a transaction of isolation level READ COMMITTED.';
+    END IF;
+    -- an import writes what it had read before: it ends first
+    PERFORM pg_advisory_xact_lock(sales_internal.import_lock_key(company));
     -- whoever adds a row about the person holds its key: they are waited for
     PERFORM FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id = person FOR UPDATE;
     keys := sales_internal.person_keys(company, person);
     pattern := sales_internal.person_pattern(company, person);
     -- who is imported again must not be written to: of the address a keyed hash stays
     PERFORM sales_internal.suppress_address(company, (SELECT p.email FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id = person), 'erased');
-    PERFORM sales_internal.erase_audit(company, keys, pattern);
     -- an audit row of an erasure would hold what was erased
     PERFORM sales_internal.audit_open_door();
     counts := sales_internal.erase_own_rows(company, person, keys);
     counts := jsonb_build_object('erased', counts, 'redacted', sales_internal.erase_mentions(company, pattern));
     PERFORM sales_internal.audit_close_door();
+    -- last: whoever was changing one of these rows has ended, and its audit rows are seen
+    PERFORM sales_internal.erase_audit(company, keys, pattern);
     PERFORM sales_internal.note_privacy(company, person, 'delete', basis, counts);
 END
 $$;

@@ -218,8 +218,13 @@ geterrcode(void)
 
 void FlushErrorState(void) {}
 
+/* PG 16 took the type away. */
 void
+#if PG_VERSION_NUM >= 160000
+ExceptionalCondition(const char *condition, const char *file, int line)
+#else
 ExceptionalCondition(const char *condition, const char *type, const char *file, int line)
+#endif
 {
 	fuzz_broken(condition, file, line);
 }

@@ -90,7 +90,8 @@ BEGIN
             UPDATE sales.conversion_funnel SET prospect_id = other WHERE prospect_id = who;
         END IF;
     ELSIF what < 95 THEN
-        IF to_regprocedure('sales.gdpr_erase(uuid,text)') IS NOT NULL THEN
+        -- an old snapshot is refused
+        IF current_setting('transaction_isolation') = 'read committed' THEN
             PERFORM sales.gdpr_erase(who, 'art. 17');
         ELSE
             UPDATE sales.prospects SET first_name = NULL, email = NULL WHERE prospect_id = who;
