@@ -79,8 +79,9 @@ BEGIN
         SELECT r.company_id, count(*) AS running FROM sales_internal.jobs r WHERE r.state = 'running' GROUP BY r.company_id
     ), tenants AS (
         SELECT c.company_id, coalesce(b.running, 0) AS running
-        FROM companies c JOIN sales.companies t ON t.company_id = c.company_id AND t.subscription_status = 'active'
-        LEFT JOIN busy b ON b.company_id = c.company_id
+        FROM companies c LEFT JOIN busy b ON b.company_id = c.company_id
+        -- (a look-up for each: as a join it compares every company with every other)
+        WHERE (SELECT t.subscription_status FROM sales.companies t WHERE t.company_id = c.company_id) = 'active'
     ), candidates AS (
         SELECT q.job_id, q.turn
         FROM tenants t CROSS JOIN LATERAL (
