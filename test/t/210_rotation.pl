@@ -200,6 +200,7 @@ IPC::Run::finish($load);
 unlike($load_err, qr/ERROR/, 'no application met an error');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM sales_internal.jobs WHERE state = 'failed' OR error IS NOT NULL}), '0', 'and no call failed');
 keys_work('after the load');
+$node->safe_psql('postgres', q{DELETE FROM sales.api_keys WHERE service_name LIKE 'fresh%'});
 
 # --- killed, cancelled, ended in the middle ---
 
