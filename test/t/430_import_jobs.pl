@@ -162,7 +162,8 @@ is((split /\|/, told('alpha', $run))[0], 'running', 'the server was killed in th
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'sales_assistant long job'");
 my ($importer, $reached) = split /\|/, $node->safe_psql('postgres', "SELECT a.pid, r.rows_read FROM pg_stat_activity a, sales.import_runs r WHERE a.backend_type = 'sales_assistant long job' AND r.run_id = '$run'");
 is(kill('KILL', $importer), 1, 'its process is killed too');
-$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $importer)");
+# a psql that meets the crash ends before it has read its query, which ends the test of whoever writes it
+1 until eval { $node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $importer)") };
 cmp_ok($reached, '<', 120000, 'before it was through');
 $node->poll_query_until('postgres', "SELECT state = 'done' FROM sales_internal.jobs WHERE job_id = '$run'") or diag('it did not end');
 is(told('alpha', $run), 'done|120000|120000|0|0|0|0', 'the run goes on where it was and counts every row once');
