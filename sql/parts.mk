@@ -22,6 +22,7 @@ SQL_INSTALL = \
     86_campaign_zones \
     90_privacy \
     95_partitions \
+    96_distribute \
     97_ops
 
 SQL_FUNCTIONS = \
@@ -61,4 +62,5 @@ SQL_FUNCTIONS = \
     privacy_company \
     privacy_retention \
     partitions \
-    ops
+    ops \
+    distribute

@@ -59,4 +59,15 @@
 #define compat_index_insert_end(index, info) ((void) 0)
 #endif
 
+/* PG 16 moved privileges to check from range table entries to a list of their own. */
+#if PG_VERSION_NUM >= 160000
+#define compat_selected_columns(query, entry) \
+	(getRTEPermissionInfo((query)->rteperminfos, (entry))->selectedCols)
+#define compat_forget_permissions(entry) ((entry)->perminfoindex = 0)
+#else
+#define compat_selected_columns(query, entry) ((entry)->selectedCols)
+#define compat_forget_permissions(entry) \
+	((entry)->requiredPerms = 0, (entry)->checkAsUser = InvalidOid, (entry)->selectedCols = NULL)
+#endif
+
 #endif							/* SALES_ASSISTANT_COMPAT_H */

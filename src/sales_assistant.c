@@ -10,6 +10,9 @@
 
 #include "audit/audit.h"
 #include "core/guc.h"
+#include "distribute/carry.h"
+#include "distribute/planner.h"
+#include "distribute/shards.h"
 #include "fmgr.h"
 #include "http/dns.h"
 #include "queue/queue.h"
@@ -29,6 +32,7 @@ void
 _PG_init(void)
 {
 	guc_init();
+	distribute_init();
 	context_init();
 	revocation_init();
 	throttle_init();
@@ -39,5 +43,8 @@ _PG_init(void)
 	slots_init();
 	worker_init();
 	launcher_init();
+	distribute_init_hooks();
+	distribute_planner_init();
+	distribute_carry_init();
 	guc_reserve();
 }

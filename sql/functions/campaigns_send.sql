@@ -725,8 +725,13 @@ DECLARE
 BEGIN
     FOR r IN SELECT x.* FROM sales.campaign_recipients x JOIN sales.email_campaigns c USING (company_id, campaign_id)
              WHERE x.status = 'waiting' AND x.message_id IS NULL AND c.status = 'running'
-             ORDER BY x.recipient_id LIMIT most FOR UPDATE OF x SKIP LOCKED
+             ORDER BY x.recipient_id LIMIT most
     LOOP
+        -- one at a time is locked and looked at again: its row may be on another node
+        PERFORM FROM sales.campaign_recipients x
+        WHERE x.company_id = r.company_id AND x.recipient_id = r.recipient_id AND x.status = 'waiting' AND x.message_id IS NULL
+        FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
         BEGIN
             PERFORM sales_internal.write_campaign_message(r, false);
             written := written + 1;
@@ -776,8 +781,15 @@ BEGIN
                FROM sales.email_campaigns c JOIN sales.companies o ON o.company_id = c.company_id AND o.subscription_status = 'active'
                WHERE (c.status = 'scheduled' AND c.schedule_type <> 'recurring' AND c.scheduled_at <= moment)
                   OR (c.status IN ('scheduled', 'running') AND c.schedule_type = 'recurring' AND c.next_run_at <= moment)
-               ORDER BY c.company_id, c.campaign_id FOR UPDATE OF c SKIP LOCKED
+               ORDER BY c.company_id, c.campaign_id
     LOOP
+        -- one campaign at a time is locked and looked at again: its rows may be on another node
+        PERFORM FROM sales.email_campaigns c
+        WHERE c.company_id = due.company_id AND c.campaign_id = due.campaign_id AND c.schedule_type = due.schedule_type
+          AND ((c.status = 'scheduled' AND c.schedule_type <> 'recurring' AND c.scheduled_at <= moment)
+               OR (c.status IN ('scheduled', 'running') AND c.schedule_type = 'recurring' AND c.next_run_at <= moment))
+        FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
         UPDATE sales.email_campaigns c
         SET status = 'running',
             next_run_at = CASE WHEN due.schedule_type = 'recurring' THEN sales_internal.next_run(due.company_id, due.schedule_cron, moment) END

@@ -10,8 +10,14 @@ AS $$
 DECLARE
     new_company uuid := sales.uuidv7();
     admin_role uuid := sales.uuidv7();
+    lead_permissions CONSTANT jsonb := '{"*": ["read", "export"]}'::jsonb || (
+        SELECT jsonb_object_agg(t, '["create", "update", "delete", "approve"]'::jsonb)
+        FROM unnest('{products,product_pricing,product_benefits,templates,addresses,prospects,messages,tasks,interactions,
+                      conversion_funnel,enrichments,import_jobs,import_uploads,email_campaigns,campaign_steps,suppressions,
+                      consents,success_reports,improvement_suggestions}'::text[]) t);
 BEGIN
     PERFORM sales_internal.note_key();
+    PERFORM sales_internal.claim_domain(new_company, lower(create_company.domain));
     INSERT INTO sales.companies (company_id, name, domain, subscription_plan, language, timezone)
     VALUES (new_company, create_company.name, lower(create_company.domain),
             plan::sales.subscription_plan, create_company.language, create_company.timezone);
@@ -19,12 +25,7 @@ BEGIN
         (admin_role, new_company, 'admin', 'Everything',
          '{"*": ["read", "create", "update", "delete", "approve", "export", "manage"]}', true),
         (sales.uuidv7(), new_company, 'manager', 'Leads the sellers: all of the sales work, approval and export',
-         (SELECT '{"*": ["read", "export"]}'::jsonb
-                 || jsonb_object_agg(t, '["create", "update", "delete", "approve"]'::jsonb)
-          FROM unnest('{products,product_pricing,product_benefits,templates,addresses,prospects,messages,tasks,interactions,
-                        conversion_funnel,enrichments,import_jobs,import_uploads,email_campaigns,campaign_steps,suppressions,
-                        consents,success_reports,
-                        improvement_suggestions}'::text[]) t), true),
+         lead_permissions, true),
         (sales.uuidv7(), new_company, 'seller', 'Works on prospects',
          '{"*": ["read"], "prospects": ["create", "update"], "addresses": ["create", "update"],
            "messages": ["create", "update"], "tasks": ["create", "update"],
@@ -98,6 +99,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(sales_internal.metrics_lock_key(delete_company.company_id));
     PERFORM sales_internal.revoke(company_id), sales_internal.audit_open_door();
     PERFORM sales_internal.delete_company_rows(company_id);
+    PERFORM sales_internal.forget_on_coordinator(company_id);
     RAISE LOG 'sales_assistant: company % was removed by %', company_id, session_user;
 END
 $$;

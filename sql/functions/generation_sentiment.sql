@@ -166,7 +166,9 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT sales_internal.restoring() AND sales_internal.answer_of(NEW) IS NOT NULL THEN
+    -- answer_of(NEW), spelt out: on a shard (docs/citus.md) NEW is of another type
+    IF NOT sales_internal.restoring()
+       AND nullif(btrim(coalesce(NEW.response_content, CASE WHEN NEW.type = 'received' THEN NEW.content END)), '') IS NOT NULL THEN
         PERFORM sales_internal.enqueue('analyze_sentiment', NEW.company_id,
             jsonb_build_object('interaction_id', NEW.interaction_id), NEW.interaction_id::text, priority => -1);
     END IF;

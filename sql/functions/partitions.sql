@@ -164,6 +164,25 @@ $$;
 COMMENT ON FUNCTION sales_internal.partition_state(text, timestamp) IS 'attached, prepared, or null where there is no table for the instant';
 REVOKE ALL ON FUNCTION sales_internal.partition_state(text, timestamp) FROM PUBLIC;
 
+-- On a cluster (docs/citus.md) Citus makes the partition of each shard, and does
+-- not take the steps above.  It fails where DEFAULT holds rows of the range.
+CREATE OR REPLACE FUNCTION sales_internal.make_spread_partition(parent text, at timestamp) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    part record := sales_internal.partition_of(parent, at);
+BEGIN
+    PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true), set_config('citus.enable_unsafe_triggers', 'on', true);
+    EXECUTE format('CREATE TABLE sales.%I PARTITION OF sales.%I FOR VALUES FROM (%L) TO (%L)', part.name, parent, part.low, part.high);
+    EXECUTE format('ALTER TABLE sales.%I ENABLE ROW LEVEL SECURITY', part.name);
+    EXECUTE format('ALTER TABLE sales.%I FORCE ROW LEVEL SECURITY', part.name);
+END
+$$;
+COMMENT ON FUNCTION sales_internal.make_spread_partition(text, timestamp) IS 'Makes the partition for an instant of a table that is spread over nodes';
+REVOKE ALL ON FUNCTION sales_internal.make_spread_partition(text, timestamp) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales_internal.make_partition(parent text, at timestamp) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -173,6 +192,9 @@ DECLARE
 BEGIN
     IF state = 'attached' THEN
         RETURN false;
+    ELSIF format('sales.%I', parent)::regclass = ANY (sales_internal.citus_tables()) THEN
+        PERFORM sales_internal.make_spread_partition(parent, at);
+        RETURN true;
     ELSIF state IS NULL THEN
         PERFORM sales_internal.lock_for_partition(parent, false);
         PERFORM sales_internal.prepare_partition(parent, at);
@@ -218,7 +240,8 @@ BEGIN
         GROUP BY w.parent, w.at ORDER BY w.parent, w.at
     LOOP
         state := sales_internal.partition_state(wanted.parent, wanted.at);
-        CONTINUE WHEN state = 'attached';
+        CONTINUE WHEN state = 'attached'
+            OR (wanted.has_rows AND format('sales.%I', wanted.parent)::regclass = ANY (sales_internal.citus_tables()));
         UPDATE sales_internal.periodic_tasks SET next_run = sales_internal.now() WHERE name = 'partitions';
         IF state IS NULL AND wanted.has_rows THEN
             PERFORM sales_internal.lock_for_partition(wanted.parent, false);

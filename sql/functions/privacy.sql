@@ -66,6 +66,8 @@ FROM (VALUES
     ('sales.mailboxes', 'mention', 'redact', 'Mailboxes of the company', 'last_error'),
     ('sales.mailboxes', 'user', 'keep', 'Mailboxes of the company', 'email display_name reply_to smtp_url smtp_user smtp_tls provider imap_url imap_user imap_tls dkim_selector'),
     ('sales_internal.mail_keys', 'none', 'keep', 'Key of the hashes of addresses', 'key'),
+    ('sales_internal.company_domains', 'none', 'keep', 'Which company has a domain, on a cluster', 'domain'),
+    ('sales_internal.shard_requests', 'none', 'keep', 'Work on its way to the coordinator of a cluster, for a second', 'kind args'),
     ('sales_internal.domain_slots', 'none', 'keep', 'When a mail domain is written to next', 'domain'),
     ('sales.users', 'user', 'keep', 'Logins of the company''s own people', 'email password_hash first_name last_name language'),
     ('sales_internal.sessions', 'user', 'keep', 'Sessions of the company''s own people', 'user_agent ip_address'),
@@ -151,9 +153,9 @@ BEGIN
         SELECT DISTINCT sales_internal.regex_quote(trim(v ->> 'last_name')) AS name FROM versions WHERE length(trim(v ->> 'last_name')) >= 2 LIMIT 20
     ), phones AS (
         SELECT DISTINCT regexp_replace(v ->> 'phone', '\D', '', 'g') AS digits FROM versions
-    ), needles (needle) AS (
+    ), needles AS (
         -- the last eight digits, whatever stands between and before them
-        SELECT '[+(]?(?:[0-9][ ./()-]*)*' || regexp_replace(right(digits, 8), '(\d)(?=\d)', '\1[ ./()-]*', 'g') FROM phones WHERE length(digits) >= 8
+        SELECT '[+(]?(?:[0-9][ ./()-]*)*' || regexp_replace(right(digits, 8), '(\d)(?=\d)', '\1[ ./()-]*', 'g') AS needle FROM phones WHERE length(digits) >= 8
         UNION
         SELECT '(?:https?://)?(?:www\.)?' || sales_internal.regex_quote(rtrim(regexp_replace(u.url, '^https?://(www\.)?', '', 'i'), '/')) || '/?'
         FROM versions CROSS JOIN LATERAL (VALUES (v ->> 'linkedin_url'), (v ->> 'twitter_url'), (v ->> 'blog_url')) u (url)
@@ -504,6 +506,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    moment timestamptz := sales_internal.now();
     place record;
     changed bigint;
     counts jsonb := '{}';
@@ -529,7 +532,7 @@ BEGIN
         END IF;
     END LOOP;
     UPDATE sales.prospects p SET address_id = NULL, ai_score = NULL, erased_at = sales_internal.now(),
-                                 deleted_at = coalesce(p.deleted_at, sales_internal.now())
+                                 deleted_at = coalesce(p.deleted_at, moment)
     WHERE p.company_id = company AND p.prospect_id = person;
     UPDATE sales.messages m SET deleted_at = coalesce(m.deleted_at, sales_internal.now()) WHERE m.company_id = company AND m.prospect_id = person;
     DELETE FROM sales.addresses a WHERE a.company_id = company AND a.address_id = ANY (keys);

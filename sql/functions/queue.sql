@@ -12,6 +12,13 @@ DECLARE
     known sales_internal.job_kinds;
     new_job uuid;
 BEGIN
+    IF sales_internal.on_shard() THEN
+        -- The queue is on the coordinator, whose worker fetches this (drain_shard_requests).
+        INSERT INTO sales_internal.shard_requests (company_id, kind, args)
+        VALUES (enqueue.company_id, 'job', jsonb_build_object('kind', enqueue.kind, 'args', enqueue.args, 'unique_key', enqueue.unique_key,
+                                                              'run_at', enqueue.run_at, 'priority', enqueue.priority));
+        RETURN NULL;
+    END IF;
     SELECT * INTO known FROM sales_internal.job_kinds k WHERE k.kind = enqueue.kind;
     IF NOT FOUND THEN
         RAISE invalid_parameter_value USING MESSAGE = format('there is no kind of job "%s"', enqueue.kind);

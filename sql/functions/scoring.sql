@@ -446,6 +446,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
+    next_version integer;
     trained uuid;
     card sales_internal.scorecards;
     old sales.score_models;
@@ -464,10 +465,9 @@ BEGIN
     IF better THEN
         UPDATE sales.score_models m SET is_current = false WHERE m.company_id = company AND m.is_current;
     END IF;
+    SELECT 1 + coalesce(max(m.version), 0) INTO next_version FROM sales.score_models m WHERE m.company_id = company;
     INSERT INTO sales.score_models (model_id, company_id, version, rows, auc, log_loss, brier, is_current, trained_at)
-    VALUES (trained, company,
-            1 + coalesce((SELECT max(m.version) FROM sales.score_models m WHERE m.company_id = company), 0),
-            card.rows, card.auc, card.log_loss, card.brier, better, sales_internal.now());
+    VALUES (trained, company, next_version, card.rows, card.auc, card.log_loss, card.brier, better, sales_internal.now());
     INSERT INTO sales_internal.scoring_state (company_id, trained_at, outcomes) VALUES (company, sales_internal.now(), card.rows)
     ON CONFLICT (company_id) DO UPDATE SET trained_at = excluded.trained_at, outcomes = excluded.outcomes;
     RETURN QUERY SELECT trained, card.rows, card.auc, card.log_loss, card.brier;

@@ -274,11 +274,19 @@ COMMENT ON FUNCTION sales_internal.rebind_role(name) IS 'Signs the context of a 
 REVOKE ALL ON FUNCTION sales_internal.rebind_role(name) FROM PUBLIC;
 
 CREATE FUNCTION sales_internal.rebind_roles(company uuid, bound_user uuid DEFAULT NULL) RETURNS void
-LANGUAGE sql
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT sales_internal.rebind_role(b.role_name) FROM sales_internal.bound_roles b
-    WHERE b.company_id = company AND (bound_user IS NULL OR b.user_id = bound_user)
+BEGIN
+    IF sales_internal.on_shard() THEN
+        -- Roles are bound on the coordinator; it also revokes there what was revoked on this node.
+        INSERT INTO sales_internal.shard_requests (company_id, kind, args)
+        VALUES (company, 'revoke', jsonb_build_object('id', coalesce(bound_user, company), 'user_id', bound_user));
+        RETURN;
+    END IF;
+    PERFORM sales_internal.rebind_role(b.role_name) FROM sales_internal.bound_roles b
+    WHERE b.company_id = company AND (bound_user IS NULL OR b.user_id = bound_user);
+END
 $$;
 COMMENT ON FUNCTION sales_internal.rebind_roles(uuid, uuid) IS
     'Signs the contexts of bound roles afresh after a change of the company or the user';

@@ -34,6 +34,7 @@
 #include "commands/trigger.h"
 #include "core/clock.h"
 #include "core/spi.h"
+#include "distribute/shards.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "libpq/libpq-be.h"
@@ -74,6 +75,12 @@ door_close_sub(SubXactEvent event, SubTransactionId mine, SubTransactionId paren
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		door_open = false;
+}
+
+bool
+audit_door_is_open(void)
+{
+	return door_open || context_carries(CARRY_AUDIT_CHANGE);
 }
 
 static bool
@@ -132,7 +139,7 @@ audit_init(void)
 static const char *
 client_address(void)
 {
-	if (MyProcPort == NULL || MyProcPort->remote_host == NULL ||
+	if (MyProcPort == NULL || MyProcPort->remote_host == NULL || distribute_within() ||
 		strcmp(MyProcPort->remote_host, "[local]") == 0)
 		return NULL;
 	return MyProcPort->remote_host;
@@ -278,7 +285,7 @@ sales_audit(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		trigger->tg_trigger->tgnargs != 3)
 		elog(ERROR, "audit is a row trigger with three arguments");
-	if (door_open || spi_restoring())
+	if (audit_door_is_open() || spi_restoring())
 		return PointerGetDatum(NULL);
 
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
@@ -392,7 +399,7 @@ sales_audit_append_only(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "audit_append_only is a trigger");
 	is_insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
-	if (!door_open && !(is_insert && audit_write_is_open()))
+	if (!audit_door_is_open() && !(is_insert && (audit_write_is_open() || context_carries(CARRY_AUDIT_INSERT))))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("audit_logs is append-only"),
 						is_insert

@@ -21,6 +21,9 @@ typedef struct AuditNote
 /* Writes one row to the audit log. */
 extern void audit_note(const AuditNote *note);
 
+/* Is audit_open_door() in effect, here or where the session is connected? */
+extern bool audit_door_is_open(void);
+
 extern void audit_init(void);
 
 #endif							/* SALES_AUDIT_AUDIT_H */

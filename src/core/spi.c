@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "core/spi.h"
 #include "miscadmin.h"
+#include "tenancy/context.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
@@ -188,10 +189,12 @@ spi_owner(void)
  * check_function_bodies off.  A session with both, whose login is a superuser,
  * is putting back rows that were already audited, marked and stamped.  The
  * login counts, not the current user: a tenant that turned both off and called
- * a definer function would be a superuser inside it.
+ * a definer function would be a superuser inside it.  (On a node of a cluster the
+ * login is that of Citus, which tells by a carried context who has sent it.)
  */
 bool
 spi_restoring(void)
 {
-	return !row_security && !check_function_bodies && superuser_arg(GetSessionUserId());
+	return !row_security && !check_function_bodies && superuser_arg(GetSessionUserId()) &&
+		!context_carries(CARRY_CONTEXT);
 }

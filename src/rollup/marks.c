@@ -27,10 +27,12 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "compat.h"
 #include "core/clock.h"
 #include "core/spi.h"
+#include "distribute/shards.h"
 #include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
@@ -163,6 +165,18 @@ write_mark(Relation table, Mark *mark)
 	values[3] = UUIDPGetDatum(&mark->key.prospect);
 	nulls[3] = memcmp(&mark->key.prospect, &no_prospect, sizeof(pg_uuid_t)) == 0;
 	values[4] = TimestampTzGetDatum(clock_now());
+	if (distribute_is_spread(RelationGetRelid(table)))
+	{
+		SpiArg		args[5] = {SPI_ARG(UUIDOID, values[0]), SPI_ARG(TIMESTAMPTZOID, values[1]),
+			SPI_ARG(TIMESTAMPTZOID, values[2]), {UUIDOID, values[3], nulls[3]},
+		SPI_ARG(TIMESTAMPTZOID, values[4])};
+
+		SPI_connect();
+		spi_run_as_owner("INSERT INTO sales_internal.metric_marks (company_id, first_at, last_at, "
+						 "  prospect_id, marked_at) VALUES ($1, $2, $3, $4, $5)", false, 0, 5, args);
+		SPI_finish();
+		return;
+	}
 	tuple = heap_form_tuple(RelationGetDescr(table), values, nulls);
 	simple_heap_insert(table, tuple);
 	heap_freetuple(tuple);
@@ -173,7 +187,7 @@ open_marks(void)
 {
 	Oid			table = get_relname_relid("metric_marks",
 										  get_namespace_oid("sales_internal", false));
-	Relation	relation = table_open(table, RowExclusiveLock);
+	Relation	relation = table_open(distribute_beside(table), RowExclusiveLock);
 
 	/* Such as an upgrade may change: then this library is not the one for it. */
 	if (RelationGetNumberOfAttributes(relation) != 5 || relation->rd_rel->relhasindex)

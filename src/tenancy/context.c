@@ -26,6 +26,8 @@
 #include "core/json.h"
 #include "core/spi.h"
 #include "core/uuid.h"
+#include "distribute/planner.h"
+#include "distribute/shards.h"
 #include "fmgr.h"
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
@@ -44,6 +46,13 @@
 
 static char *guc_context = NULL;
 static const TenantContext *current = NULL;
+
+/* On a node of a cluster: the context of the session that sent it work. */
+static char *guc_carried = NULL;
+static const TenantContext *carried = NULL;
+static bool accepting_carried = false;
+static bool lowered = false;	/* to the role of the carried context */
+static uint64 generation = 1;
 
 /* What revocation_count() was when `current` was last judged, and the verdict. */
 static uint64 judged_count = 0;
@@ -121,6 +130,14 @@ context_fill(TenantContext *context, json_t *payload)
 	const char *table;
 	json_t	   *mask;
 
+	context->carried = json_integer_value(json_object_get(payload, "w"));
+	/* a session without a tenant carries merely what it may do */
+	if (company == NULL && status == NULL && json_is_integer(expiry) && json_object_get(payload, "w") != NULL)
+	{
+		context->expires_at = time_t_to_timestamptz((pg_time_t) json_integer_value(expiry));
+		context->is_bound = true;
+		return true;
+	}
 	if (company == NULL || !uuid_parse(company, &context->company_id) || status == NULL ||
 		!json_is_integer(signed_at))
 		return false;
@@ -131,6 +148,7 @@ context_fill(TenantContext *context, json_t *payload)
 	if (session != NULL && !uuid_parse(session, &context->session_id))
 		return false;
 	context->has_session = (session != NULL);
+	context->is_bound = json_is_true(json_object_get(payload, "b"));
 	context->writable = (strcmp(status, "active") == 0);
 	context->readable = context->writable || strcmp(status, "suspended") == 0;
 	context->expires_at = json_is_integer(expiry)
@@ -174,8 +192,11 @@ is_for_this_session(json_t *payload)
 		return false;
 	my_role = login_role();
 	my_database = get_database_name(MyDatabaseId);
-	return role != NULL && database != NULL && my_role != NULL && my_database != NULL &&
-		strcmp(role, my_role) == 0 && strcmp(database, my_database) == 0;
+	if (database == NULL || my_database == NULL || strcmp(database, my_database) != 0)
+		return false;
+	/* where one that travels is for another role, it is not used: carried_check_hook() */
+	return (role != NULL && my_role != NULL && strcmp(role, my_role) == 0) ||
+		json_object_get(payload, "w") != NULL;
 }
 
 static bool
@@ -192,7 +213,7 @@ static bool
 is_revoked(const TenantContext *context)
 {
 	TimestampTz signed_at = context->signed_at;
-	bool		bound = context->expires_at == DT_NOEND;
+	bool		bound = context->expires_at == DT_NOEND || context->is_bound;
 
 	return revocation_covers(&context->company_id, signed_at, bound) ||
 		(context->has_user && revocation_covers(&context->user_id, signed_at, bound)) ||
@@ -218,11 +239,11 @@ context_problem(const TenantContext *context, json_t *payload, GucSource source)
 	if (context->expires_at < clock_instant())
 		return "It has expired.";
 	/* What was revoked before the start is forgotten, so such contexts go too. */
-	if (context->expires_at != DT_NOEND && context->signed_at < PgStartTime)
+	if (context->expires_at != DT_NOEND && !context->is_bound && context->signed_at < PgStartTime)
 		return "It was made before the server started.";
 	if (is_revoked(context))
 		return "It has been revoked.";
-	if (IsTransactionState() && MyProc != NULL && seen_lxid == COMPAT_MY_LXID &&
+	if (context->readable && IsTransactionState() && MyProc != NULL && seen_lxid == COMPAT_MY_LXID &&
 		memcmp(&seen_company, &context->company_id, UUID_LEN) != 0)
 		return "This transaction has acted for another company already.";
 	return NULL;
@@ -266,8 +287,17 @@ context_verify(const char *payload, const char *mac_text, GucSource source, int 
 	return problem;
 }
 
+static const char *
+role_of(json_t *payload)
+{
+	const char *role = json_string_value(json_object_get(payload, "r"));
+
+	return role != NULL ? role : "";
+}
+
+/* A value's signature and form, then whether it may be used here. */
 static bool
-context_check_hook(char **newval, void **extra, GucSource source)
+check_value(char **newval, void **extra, GucSource source)
 {
 	const char *value = *newval;
 	const char *payload_text;
@@ -313,7 +343,9 @@ context_check_hook(char **newval, void **extra, GucSource source)
 		problem = "It is not of a known form.";
 	else if (key > 0 && context->expires_at != DT_NOEND)
 		problem = "Its signature is not valid.";
-	else if (!InitializingParallelWorker && !(binding && source == PGC_S_TEST))
+	else if (context->carried != 0 && !OidIsValid(context->role = get_role_oid(role_of(payload), true)))
+		problem = "Its role does not exist here.";
+	else if (!InitializingParallelWorker && !(source == PGC_S_TEST && (binding || (distribute_is_node() && superuser()))))
 		problem = context_problem(context, payload, source);
 	json_decref(payload);
 	if (problem != NULL)
@@ -325,16 +357,81 @@ context_check_hook(char **newval, void **extra, GucSource source)
 	return true;
 }
 
+static bool
+context_check_hook(char **newval, void **extra, GucSource source)
+{
+	if (!check_value(newval, extra, source))
+		return false;
+	if (*extra != NULL && ((TenantContext *) *extra)->carried != 0)
+		return refuse("It is one that travels between nodes.");
+	return true;
+}
+
+static void
+note_company(const TenantContext *context)
+{
+	judged_count = 0;
+	judged_revoked = false;
+	generation++;
+	if (context != NULL && context->readable && MyProc != NULL && IsTransactionState())
+	{
+		seen_lxid = COMPAT_MY_LXID;
+		seen_company = context->company_id;
+	}
+	distribute_forget_plans();
+}
+
 static void
 context_assign_hook(const char *newval, void *extra)
 {
 	current = extra;
-	judged_count = 0;
-	judged_revoked = false;
-	if (current != NULL && MyProc != NULL && IsTransactionState())
+	note_company(current);
+}
+
+/*
+ * Where it is set to be sent, it says nothing new.  On a node it is judged as a
+ * context is, in a session of the role that it was signed for; the rows that
+ * definer functions work on are reached in a superuser's, who needs none.
+ */
+static bool
+carried_check_hook(char **newval, void **extra, GucSource source)
+{
+	TenantContext *context;
+
+	if (accepting_carried || *newval == NULL || **newval == '\0')
+		return true;
+	if (!check_value(newval, extra, source))
+		return false;
+	context = *extra;
+	if (context->carried == 0)
+		return refuse("It is not one that travels between nodes.");
+	/* A session of another role than the one that acts now: it has no tenant meanwhile. */
+	if (context->role != GetSessionUserId() && !superuser_arg(GetSessionUserId()))
 	{
-		seen_lxid = COMPAT_MY_LXID;
-		seen_company = current->company_id;
+		compat_guc_free(context);
+		*extra = NULL;
+	}
+	return true;
+}
+
+static void
+carried_assign_hook(const char *newval, void *extra)
+{
+	carried = extra;
+	note_company(carried);
+	/*
+	 * What a tenant's statement does here it does as that role, though Citus
+	 * has come as the owner of the tables; SET ROLE is refused meanwhile.
+	 */
+	if (carried != NULL && carried->role != GetSessionUserId())
+	{
+		SetUserIdAndSecContext(carried->role, SECURITY_LOCAL_USERID_CHANGE);
+		lowered = true;
+	}
+	else if (lowered)
+	{
+		SetUserIdAndSecContext(GetSessionUserId(), 0);
+		lowered = false;
 	}
 }
 
@@ -347,6 +444,83 @@ context_init(void)
 							   "sales.bind_role(); it cannot be made by hand.",
 							   &guc_context, "", PGC_USERSET, GUC_NOT_IN_SAMPLE,
 							   context_check_hook, context_assign_hook, NULL);
+	if (distribute_possible())
+		DefineCustomStringVariable("sales_assistant.carried",
+								   "Signed tenant context that a node of a Citus cluster was sent.",
+								   "Set by the library on the node that a session is connected to; "
+								   "it cannot be made by hand.",
+								   &guc_carried, "", PGC_USERSET, GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL,
+								   carried_check_hook, carried_assign_hook, NULL);
+}
+
+bool
+context_carries(int allowed)
+{
+	return carried != NULL && (carried->carried & allowed) != 0;
+}
+
+uint64
+context_generation(void)
+{
+	return generation;
+}
+
+void
+context_accept_carried(bool accept)
+{
+	accepting_carried = accept;
+}
+
+static char *context_sign(json_t *payload);
+
+/* A new reference; null where the session has no context. */
+static json_t *
+current_payload(void)
+{
+	const char *start = guc_context + strlen(CONTEXT_VERSION) + 1;
+	unsigned char *bytes;
+	json_t	   *payload;
+	int			len = 0;
+
+	if (current == NULL || context_peek() == NULL)
+		return NULL;
+	bytes = base64url_decode(start, strchr(start, '.') - start, &len);
+	payload = bytes != NULL ? json_loadb((char *) bytes, len, 0, NULL) : NULL;
+	free(bytes);
+	if (payload == NULL)
+		elog(ERROR, "the tenant context cannot be read");
+	return payload;
+}
+
+char *
+context_to_carry(const char *role, int allowed)
+{
+	json_t	   *payload = current_payload();
+	int64		now = timestamptz_to_time_t(GetCurrentTimestamp());
+	char	   *value;
+
+	if (payload == NULL)
+		payload = json_pack("{s:s, s:I}", "d", get_database_name(MyDatabaseId), "e", (json_int_t) (now + SECS_PER_DAY));
+	else
+	{
+		/* a bound role's context never ends, and is good only as the role's setting */
+		if (!json_is_integer(json_object_get(payload, "e")))
+		{
+			json_object_set_new(payload, "e", json_integer(now + SECS_PER_DAY));
+			json_object_set_new(payload, "b", json_true());
+		}
+		/* the node sees the coordinator as its client */
+		if (!json_is_string(json_object_get(payload, "i")) && MyProcPort != NULL &&
+			MyProcPort->remote_host != NULL && MyProcPort->raddr.addr.ss_family != AF_UNIX)
+			json_object_set_new(payload, "i", json_string(MyProcPort->remote_host));
+		if (!json_is_string(json_object_get(payload, "a")) && application_name != NULL && *application_name != '\0')
+			json_object_set_new(payload, "a", json_string(application_name));
+	}
+	json_object_set_new(payload, "r", json_string(role));
+	json_object_set_new(payload, "w", json_integer(allowed));
+	value = context_sign(payload);
+	json_decref(payload);
+	return value;
 }
 
 /* --- using it --- */
@@ -354,16 +528,18 @@ context_init(void)
 const TenantContext *
 context_peek(void)
 {
-	if (current == NULL || !current->readable)
+	const TenantContext *context = carried != NULL ? carried : current;
+
+	if (context == NULL || !context->readable)
 		return NULL;
-	if (current->expires_at != DT_NOEND && current->expires_at < clock_now())
+	if (context->expires_at != DT_NOEND && context->expires_at < clock_now())
 		return NULL;
 	if (judged_count != revocation_count())
 	{
 		judged_count = revocation_count();
-		judged_revoked = is_revoked(current);
+		judged_revoked = is_revoked(context);
 	}
-	return judged_revoked ? NULL : current;
+	return judged_revoked ? NULL : context;
 }
 
 const TenantContext *
@@ -561,7 +737,7 @@ context_make(const ContextRequest *request)
 						 "       r.permissions::text "
 						 "FROM sales.companies c "
 						 "LEFT JOIN sales.users u ON u.company_id = c.company_id "
-						 "  AND u.user_id = $2 "
+						 "  AND u.user_id = coalesce($2, '00000000-0000-0000-0000-000000000000') "
 						 "LEFT JOIN sales.roles r ON r.company_id = u.company_id "
 						 "  AND r.role_id = u.role_id "
 						 "WHERE c.company_id = $1",
@@ -636,30 +812,4 @@ context_bind(const char *role, const char *context)
 		binding = false;
 	}
 	PG_END_TRY();
-}
-
-PG_FUNCTION_INFO_V1(sales_require);
-PG_FUNCTION_INFO_V1(sales_require_company);
-
-/* sales_internal.require(table text, action text) */
-Datum
-sales_require(PG_FUNCTION_ARGS)
-{
-	char	   *table = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int			action = permission_by_name(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-
-	if (action == 0)
-		elog(ERROR, "unknown action");
-	context_require(table, action);
-	PG_RETURN_VOID();
-}
-
-/* sales_internal.require_company() → uuid */
-Datum
-sales_require_company(PG_FUNCTION_ARGS)
-{
-	pg_uuid_t  *result = palloc(sizeof(pg_uuid_t));
-
-	*result = *context_company_or_fail();
-	PG_RETURN_UUID_P(result);
 }

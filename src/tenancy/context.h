@@ -37,6 +37,9 @@ typedef struct TenantContext
 	pg_uuid_t	session_id;		/* of login(); not of set_tenant() and bound roles */
 	bool		readable;		/* company is active or suspended */
 	bool		writable;		/* company is active */
+	bool		is_bound;		/* carried from the session of a bound role */
+	int			carried;		/* CARRY_ bits; 0: not carried between nodes */
+	Oid			role;			/* of one that is carried: who acts */
 	TimestampTz signed_at;
 	TimestampTz expires_at;		/* DT_NOEND for a bound role */
 	char		ip[46];			/* empty if unknown */
@@ -87,6 +90,23 @@ extern void context_enter(const ContextRequest *request, bool is_local);
 
 /* Stores a context in a role's settings for this database; null removes it. */
 extern void context_bind(const char *role, const char *context);
+
+/* A number that changes whenever the context may have changed. */
+extern uint64 context_generation(void);
+
+/* What a session may do on a node because it may do so where it is connected. */
+#define CARRY_CONTEXT 1			/* nothing but what the context allows */
+#define CARRY_AUDIT_INSERT 2	/* the extension adds audit rows */
+#define CARRY_AUDIT_CHANGE 4	/* audit_open_door() is in effect */
+
+/* The session's context signed for a role, with what it may do; palloc'd. */
+extern char *context_to_carry(const char *role, int allowed);
+
+/* Is this such a node, and may the session that sent us do this? */
+extern bool context_carries(int allowed);
+
+/* While true, sales_assistant.carried is merely passed on, not judged here. */
+extern void context_accept_carried(bool accept);
 
 extern void context_init(void);
 

@@ -24,6 +24,7 @@
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "distribute/shards.h"
 #include "tenancy/revocation.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -101,7 +102,8 @@ revocation_xact_callback(XactEvent event, void *arg)
 {
 	ListCell   *cell;
 
-	if (event == XACT_EVENT_COMMIT && pending != NIL && state != NULL)
+	/* On a node of a cluster, whose coordinator ends the transaction: early rather than never. */
+	if ((event == XACT_EVENT_COMMIT || (event == XACT_EVENT_PRE_PREPARE && distribute_is_node())) && pending != NIL && state != NULL)
 	{
 		TimestampTz now = GetCurrentTimestamp();
 
@@ -110,7 +112,7 @@ revocation_xact_callback(XactEvent event, void *arg)
 			publish(lfirst(cell), now);
 		LWLockRelease(state->lock);
 	}
-	if (event == XACT_EVENT_PRE_PREPARE && pending != NIL)
+	if (event == XACT_EVENT_PRE_PREPARE && pending != NIL && !distribute_is_node())
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("cannot PREPARE a transaction that has ended sessions"),
 						errdetail("Sessions end when the transaction that ends them commits, in the same process."),

