@@ -1,0 +1,1 @@
+-- What version 1.1 changes in tables, types and seeds of version 1.0; the functions follow.
