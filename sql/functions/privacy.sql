@@ -20,6 +20,7 @@ FROM (VALUES
     ('sales.prospects', 'prospect', 'erase', 'Whom the company would like to sell to',
      'first_name last_name email phone job_title company_name website linkedin_url twitter_url blog_url pain_points tender_opportunities competitive_intel notes'),
     ('sales.prospects', 'none', 'keep', 'Statistics', 'estimated_budget_currency'),
+    ('sales.prospects', 'none', 'keep', 'Why the person cannot be erased yet', 'legal_hold'),
     ('sales.addresses', 'address', 'delete', 'Where to reach the person', 'street_address city postal_code region country'),
     ('sales.messages', 'prospect', 'erase', 'Messages written for the person', 'subject content ai_prompt_used'),
     ('sales.messages', 'none', 'keep', 'Statistics', 'language'),
@@ -589,6 +590,7 @@ AS $$
 DECLARE
     keys uuid[];
     pattern sales_internal.person_pattern;
+    hold text;
     counts jsonb;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -599,7 +601,11 @@ BEGIN
     -- an import writes what it had read before: it ends first
     PERFORM pg_advisory_xact_lock(sales_internal.import_lock_key(company));
     -- whoever adds a row about the person holds its key: they are waited for
-    PERFORM FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id = person FOR UPDATE;
+    SELECT p.legal_hold INTO hold FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id = person FOR UPDATE;
+    IF hold IS NOT NULL THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = format('prospect %s is on legal hold: %s', person, hold),
+            HINT = 'Set prospects.legal_hold to null once the data need not be kept any more.';
+    END IF;
     keys := sales_internal.person_keys(company, person);
     pattern := sales_internal.person_pattern(company, person);
     -- who is imported again must not be written to: of the address a keyed hash stays

@@ -2,6 +2,8 @@
 
 ALTER TABLE sales.prospects ADD COLUMN erased_at timestamptz;
 COMMENT ON COLUMN sales.prospects.erased_at IS 'When sales.gdpr_erase() erased the person; the row stays for the metrics';
+ALTER TABLE sales.prospects ADD COLUMN legal_hold varchar(200);
+COMMENT ON COLUMN sales.prospects.legal_hold IS 'Why erasure and retention must wait, such as a lawsuit (art. 17.3); null: nothing stands in the way';
 
 -- How to find a person in text: patterns are regular expressions, case aside.
 CREATE TYPE sales_internal.person_pattern AS (
