@@ -30,6 +30,7 @@
 #include "postmaster/interrupt.h"
 #include "queue/job.h"
 #include "storage/ipc.h"
+#include "storage/lock.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -125,6 +126,19 @@ is_installed(void)
 }
 
 /*
+ * For the rest of this process the lock that is the worker's alone; no SQL can
+ * take it.  Who has the slot in shared memory waits for it: only a worker that
+ * is ending can still have it, and has given up its slot a moment earlier.
+ */
+static bool
+lock_work(void)
+{
+	LOCKTAG		tag = {MyDatabaseId, 0, 0, 0, LOCKTAG_USERLOCK, USER_LOCKMETHOD};
+
+	return LockAcquire(&tag, ExclusiveLock, true, !slots_are_shared()) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
  * This process alone is the database's worker from here on; what the last one
  * left behind is queued again.  Long jobs may still run: a lock on their row
  * shows it.
@@ -132,9 +146,7 @@ is_installed(void)
 static void
 step_take_over(void *arg)
 {
-	spi_run("SELECT pg_try_advisory_lock(hashtextextended('sales_assistant worker', 0))",
-			false, 1, 0, NULL);
-	*(bool *) arg = strcmp(spi_text(0, 1), "t") == 0;
+	*(bool *) arg = lock_work();
 	/* a cluster's queue and periodic work are the coordinator's */
 	if (distribute_is_node())
 		*(bool *) arg = false;
