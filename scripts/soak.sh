@@ -6,38 +6,18 @@
 #   MINUTES=5    how long; make soak MINUTES=30
 #   KEEP=1       keeps the scratch folder and says where it is
 set -euo pipefail
-root=$(cd "$(dirname "$0")/.." && pwd)
-cd "$root"
+cd "$(dirname "$0")/.."
 scripts/setup.sh build
 minutes=${MINUTES:-5}
 crash_every=${CRASH_EVERY:-60}      # seconds
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/sales_assistant_soak.XXXXXX")
-user=$(id -un)
-[ "$(id -u)" != 0 ] || user=postgres
-as_user() { if [ "$(id -u)" = 0 ]; then runuser -u "$user" -- "$@"; else "$@"; fi; }
-pg_config=$(scripts/pgtree.sh "$scratch/pg")
-bin=$(dirname "$pg_config")
 clients=()
-finish() {
-    status=$?
-    trap - EXIT
+before_end() {
     touch "$scratch/stop"
     for pid in "${clients[@]}"; do wait "$pid" 2>/dev/null || true; done
-    if [ -f "$scratch/data/postmaster.pid" ]; then
-        as_user "$bin/pg_ctl" -D "$scratch/data" -m immediate stop >/dev/null 2>&1 || true
-    fi
-    if [ -n "${KEEP:-}" ]; then echo "kept: $scratch"; else rm -rf "$scratch"; fi
-    exit $status
 }
-trap finish EXIT
-trap 'exit 130' INT TERM
-
-mkdir "$scratch/src" "$scratch/sock"
-tar --exclude=./.git --exclude=./.work --exclude='*.o' --exclude='*.so' -cf - . | tar -C "$scratch/src" -xf -
-[ "$(id -u)" != 0 ] || chown -R "$user" "$scratch"
-chmod 755 "$scratch"
-as_user make -s -C "$scratch/src" -j"$(nproc)" PG_CONFIG="$pg_config" EXTRA_CFLAGS=-DUSE_ASSERT_CHECKING all
-as_user make -s -C "$scratch/src" PG_CONFIG="$pg_config" install >/dev/null
+. scripts/scratch.sh soak
+build EXTRA_CFLAGS=-DUSE_ASSERT_CHECKING all
+build EXTRA_CFLAGS=-DUSE_ASSERT_CHECKING install >/dev/null
 as_user "$bin/initdb" -D "$scratch/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 >/dev/null
 cat >>"$scratch/data/postgresql.conf" <<CONF
 listen_addresses = ''

@@ -13,55 +13,15 @@ set -euo pipefail
 # make takes a variable that is set and empty for an empty list
 for list in REGRESS ISOLATION; do [ -n "${!list:-}" ] || unset "$list"; done
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-cd "$root"
+cd "$(dirname "$0")/.."
 scripts/setup.sh test
-
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/sales_assistant_test.XXXXXX")
+. scripts/scratch.sh test
 port=54321
-user=$(id -un)
-[ "$(id -u)" != 0 ] || user=postgres
-as_user() {
-    if [ "$(id -u)" = 0 ]; then
-        runuser -u "$user" -- "$@"
-    else
-        "$@"
-    fi
-}
-
-pg_config=$("$root/scripts/pgtree.sh" "$scratch/pg")
-bin=$(dirname "$pg_config")
-
-finish() {
-    status=$?
-    trap - EXIT
-    if [ -f "$scratch/data/postmaster.pid" ]; then
-        as_user "$bin/pg_ctl" -D "$scratch/data" -m immediate stop >/dev/null 2>&1 || true
-    fi
-    if [ -n "${KEEP:-}" ]; then echo "kept: $scratch"; else rm -rf "$scratch"; fi
-    exit $status
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-
-# --- the project, built with assertions ---
-mkdir "$scratch/src" "$scratch/sock"
-tar -C "$root" --exclude=./.git --exclude=./.work --exclude='*.o' --exclude='*.so' --exclude=./tmp_check \
-    --exclude=./results --exclude=./output_iso -cf - . | tar -C "$scratch/src" -xf -
-export SHARED_DATA=${SHARED_DATA:-$(dirname "$root")/shared/data}
-# The unprivileged user may not be able to look where root can.
-if [ -d "$SHARED_DATA" ] && ! as_user test -r "$SHARED_DATA/README.md" -o -r "$SHARED_DATA/rls"; then
-    cp -rL "$(dirname "$SHARED_DATA")" "$scratch/shared"
-    chmod -R u+rwX "$scratch/shared"
-    SHARED_DATA=$scratch/shared/data
-fi
-[ "$(id -u)" != 0 ] || chown -R "$user" "$scratch"
-chmod 755 "$scratch"
 cd "$scratch/src"
-build() { as_user make -s -j"$(nproc)" PG_CONFIG="$pg_config" EXTRA_CFLAGS="-DUSE_ASSERT_CHECKING ${FLAGS:-}" ${LINK:+"LDFLAGS_SL=$LINK"} "$@"; }
 echo "== build"
-build all
-build install
+flags=(EXTRA_CFLAGS="-DUSE_ASSERT_CHECKING ${FLAGS:-}" ${LINK:+"LDFLAGS_SL=$LINK"})
+build "${flags[@]}" all
+build "${flags[@]}" install
 
 # --- a cluster for regress and isolation tests ---
 as_user "$bin/initdb" -D "$scratch/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N >/dev/null

@@ -6,36 +6,11 @@
 #   KEEP=1              keeps the scratch folder and says where it is
 set -euo pipefail
 
-root=$(cd "$(dirname "$0")/../.." && pwd)
-cd "$root"
+cd "$(dirname "$0")/../.."
 scripts/setup.sh bench
-
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/sales_assistant_bench.XXXXXX")
-user=$(id -un)
-[ "$(id -u)" != 0 ] || user=postgres
-as_user() { if [ "$(id -u)" = 0 ]; then runuser -u "$user" -- "$@"; else "$@"; fi; }
-pg_config=$(scripts/pgtree.sh "$scratch/pg")
-bin=$(dirname "$pg_config")
-
-finish() {
-    status=$?
-    trap - EXIT
-    if [ -f "$scratch/data/postmaster.pid" ]; then
-        as_user "$bin/pg_ctl" -D "$scratch/data" -m immediate stop >/dev/null 2>&1 || true
-    fi
-    if [ -n "${KEEP:-}" ]; then echo "kept: $scratch"; else rm -rf "$scratch"; fi
-    exit $status
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-
-mkdir "$scratch/src" "$scratch/sock"
-tar --exclude=./.git --exclude=./.work --exclude='*.o' --exclude='*.so' -cf - . | tar -C "$scratch/src" -xf -
-export SHARED_DATA=${SHARED_DATA:-$(dirname "$root")/shared/data}
-[ "$(id -u)" != 0 ] || chown -R "$user" "$scratch"
-chmod 755 "$scratch"
-as_user make -s -C "$scratch/src" -j"$(nproc)" PG_CONFIG="$pg_config" all
-as_user make -s -C "$scratch/src" PG_CONFIG="$pg_config" install >/dev/null
+. scripts/scratch.sh bench
+build all
+build install >/dev/null
 
 as_user "$bin/initdb" -D "$scratch/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N >/dev/null
 # fsync stays on: what a commit costs is part of what is measured.
