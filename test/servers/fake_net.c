@@ -8,12 +8,14 @@
  * FAKE_CONNECTS names a file that gets the address of every connection over IP.
  * FAKE_ROUTES holds "PORT=LOCALPORT" pairs, with commas: a connection to a
  * public address goes there on the loopback, others to such addresses are refused.
+ * libcurl looks names up in threads of its own, several at a time.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,11 +35,11 @@ name_matches(const char *pattern, const char *name)
 	return strlen(pattern) == n && strncasecmp(pattern, name, n) == 0;
 }
 
-/* The addresses of a name at this look-up, or null. */
+/* The addresses of a name at this look-up, or null; the caller's line holds them. */
 static char *
-look_up(const char *name)
+look_up(const char *name, char *line, int size)
 {
-	static char line[1024];
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	static struct
 	{
 		char		name[256];
@@ -46,7 +48,7 @@ look_up(const char *name)
 	FILE	   *f = fopen(getenv("FAKE_NAMES"), "r");
 	char	   *found = NULL;
 
-	while (f != NULL && found == NULL && fgets(line, sizeof(line), f) != NULL)
+	while (f != NULL && found == NULL && fgets(line, size, f) != NULL)
 	{
 		char	   *save,
 				   *pattern = strtok_r(line, " \n", &save),
@@ -56,6 +58,7 @@ look_up(const char *name)
 		if (pattern == NULL || addresses == NULL || !name_matches(pattern, name))
 			continue;
 		found = addresses;
+		pthread_mutex_lock(&lock);
 		for (int i = 0; later != NULL && i < 64; i++)
 			if (asked[i].name[0] == '\0' || strcmp(asked[i].name, name) == 0)
 			{
@@ -64,6 +67,7 @@ look_up(const char *name)
 					found = later;
 				break;
 			}
+		pthread_mutex_unlock(&lock);
 	}
 	if (f != NULL)
 		fclose(f);
@@ -78,13 +82,14 @@ getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 	struct addrinfo numeric = hints ? *hints : (struct addrinfo) {0};
 	struct addrinfo *all = NULL,
 			  **end = &all;
+	char		line[1024];
 	char	   *addresses,
 			   *save;
 
 	numeric.ai_flags |= AI_NUMERICHOST;
 	if (node == NULL || real(node, service, &numeric, result) == 0)
 		return node == NULL ? real(node, service, hints, result) : 0;
-	addresses = look_up(node);
+	addresses = look_up(node, line, sizeof(line));
 	for (char *a = addresses ? strtok_r(addresses, ",", &save) : NULL; a != NULL; a = strtok_r(NULL, ",", &save))
 		if (real(a, service, &numeric, end) == 0)
 			while (*end != NULL)
