@@ -58,6 +58,9 @@ SELECT sales_internal.refresh_all_metrics();
 SELECT sales.bind_role('reader', company_id) FROM sales.companies WHERE domain = 'c1.test';
 SQL
 
+# (a company that the worker is at is left to it)
+$node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM sales_internal.metric_marks') or die 'the metrics are never computed';
+
 # Empty without data of their own kind: no template was used, and one company is no sector.
 my %may_be_empty = map { $_ => 1 } ('Templates', 'Beside the sector');
 my %seen;
