@@ -162,7 +162,11 @@ BEGIN
     FROM sales.mailboxes b
     WHERE b.company_id = company AND b.is_active AND b.mailbox_id = coalesce(c.mailbox_id, b.mailbox_id)
       AND b.smtp_url IS NULL AND b.provider IS NULL AND sales_internal.setting_of(company, 'email.smtp_url') IS NULL;
-    IF c.schedule_type = 'recurring' AND sales_internal.next_run(company, c.schedule_cron, sales_internal.now()) IS NULL THEN
+    IF c.schedule_type = 'recurring' AND c.schedule_cron IS NULL THEN
+        RETURN QUERY SELECT 'error', 'a recurring campaign without a schedule', 'Set schedule_cron, such as 0 9 * * 1.';
+    ELSIF c.schedule_type = 'scheduled' AND c.scheduled_at IS NULL THEN
+        RETURN QUERY SELECT 'error', 'a scheduled campaign without a time', 'Set scheduled_at, such as now() + interval ''1 day''.';
+    ELSIF c.schedule_type = 'recurring' AND sales_internal.next_run(company, c.schedule_cron, sales_internal.now()) IS NULL THEN
         RETURN QUERY SELECT 'error', format('the schedule "%s" never comes', c.schedule_cron), 'Set schedule_cron, such as 0 9 * * 1.';
     END IF;
     IF sales_internal.setting_of(company, 'campaigns.unsubscribe_url') IS NULL THEN

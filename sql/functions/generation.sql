@@ -407,6 +407,9 @@ BEGIN
     IF sales_internal.restoring() THEN
         RETURN NEW;
     END IF;
+    IF NEW.language IS NULL THEN
+        SELECT c.language INTO NEW.language FROM sales.companies c WHERE c.company_id = NEW.company_id;
+    END IF;
     IF TG_OP = 'UPDATE' AND OLD.is_approved AND NEW.is_approved THEN
         IF (NEW.content, NEW.subject, NEW.channel, NEW.prospect_id) IS DISTINCT FROM
            (OLD.content, OLD.subject, OLD.channel, OLD.prospect_id) THEN
@@ -433,7 +436,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sales_internal.guard_approval() IS
-    'Trigger: only who may approve sets is_approved, and a changed text is unapproved again';
+    'Trigger: only who may approve sets is_approved, and a changed text is unapproved again; the language is the company''s where none is given';
 REVOKE ALL ON FUNCTION sales_internal.guard_approval() FROM PUBLIC;
 CREATE OR REPLACE TRIGGER guard_approval BEFORE INSERT OR UPDATE ON sales.messages
     FOR EACH ROW EXECUTE FUNCTION sales_internal.guard_approval();

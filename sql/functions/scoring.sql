@@ -454,6 +454,10 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('sales_assistant training ' || company, 0));
     PERFORM sales_internal.scoring_scope(company);
+    IF NOT EXISTS (SELECT FROM sales.conversion_funnel f WHERE f.company_id = company AND f.stage IN ('client', 'perdu')) THEN
+        RAISE no_data_found USING MESSAGE = 'no deal is decided yet, there is nothing to learn from',
+            HINT = 'A prospect that enters the stage client is a win, perdu a loss; until then the platform''s prior scores.';
+    END IF;
     trained := sales_internal.train_scorecard('sales_internal.decided_features', 'won', '{"prior": "00000000-0000-7000-8000-000000000000"}');
     SELECT * INTO card FROM sales_internal.scorecards c WHERE c.model_id = trained;
     SELECT * INTO old FROM sales.score_models m WHERE m.company_id = company AND m.is_current;

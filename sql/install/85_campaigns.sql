@@ -119,8 +119,9 @@ CREATE TABLE sales.email_campaigns (
     launched_at timestamptz,
     completed_at timestamptz,
     CHECK (coalesce(window_start, '00:00') < coalesce(window_end, '24:00')),
-    CHECK (schedule_type <> 'recurring' OR schedule_cron IS NOT NULL),
-    CHECK (schedule_type <> 'scheduled' OR scheduled_at IS NOT NULL),
+    CONSTRAINT chk_schedule
+        CHECK (status = 'draft' OR CASE schedule_type WHEN 'recurring' THEN schedule_cron IS NOT NULL
+                                                      WHEN 'scheduled' THEN scheduled_at IS NOT NULL ELSE true END),
     UNIQUE (company_id, campaign_id),
     FOREIGN KEY (company_id, created_by) REFERENCES sales.users (company_id, user_id),
     FOREIGN KEY (company_id, template_id) REFERENCES sales.templates (company_id, template_id),

@@ -404,7 +404,7 @@ sales_audit_append_only(PG_FUNCTION_ARGS)
 						errmsg("audit_logs is append-only"),
 						is_insert
 						? errhint("The extension alone adds rows: functions of it by sales_internal.audit_note().")
-						: errhint("To erase a person call sales.gdpr_erase(); old months go by retention.")));
+						: errhint("To erase a person call sales.gdpr_erase(), to end a company sales.delete_company(); old months go by retention.")));
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		return PointerGetDatum(trigger->tg_newtuple);
 	return PointerGetDatum(trigger->tg_trigtuple);

@@ -95,8 +95,11 @@ sales_wait_job(PG_FUNCTION_ARGS)
 		PushActiveSnapshot(IsolationUsesXactSnapshot() ? GetTransactionSnapshot()
 						   : GetLatestSnapshot());
 		SPI_connect();
+		/* generate_report() has done its work when it returns; who waits for it needs not know. */
 		if (spi_run_as_owner("SELECT state FROM sales_internal.jobs "
-							 "WHERE job_id = $1 AND company_id = $2", true, 1, 2, args) == 0)
+							 "WHERE job_id = $1 AND company_id = $2 "
+							 "UNION ALL SELECT 'done' FROM sales.success_reports "
+							 "WHERE report_id = $1 AND company_id = $2", true, 1, 2, args) == 0)
 			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 							errmsg("there is no job %s", uuid_text(PG_GETARG_UUID_P(0))),
 							errhint("See sales.jobs.")));

@@ -90,6 +90,9 @@ sales_login(PG_FUNCTION_ARGS)
 	email = text_argument(fcinfo, 1);
 	password = text_argument(fcinfo, 2);
 
+	/* As sales_internal.plain_domain() keeps it: "@company.com" is the same company, and the same account to throttle. */
+	while (*domain == ' ' || *domain == '@')
+		domain++;
 	account = psprintf("%s/%s", domain, email);
 	for (char *c = account; *c; c++)
 		*c = pg_ascii_tolower((unsigned char) *c);

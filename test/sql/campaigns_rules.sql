@@ -151,6 +151,13 @@ FROM sales.email_campaigns c ORDER BY 1;
 INSERT INTO sales_internal.jobs (company_id, kind, args) SELECT company_id, 'campaign_mail', jsonb_build_object('mailbox_id', mailbox_id) FROM sales.mailboxes LIMIT 1;
 SELECT sales_internal.prepare_campaign_mail(job_id, company_id, args) FROM sales_internal.jobs WHERE kind = 'campaign_mail' LIMIT 1;
 DELETE FROM sales_internal.jobs WHERE kind IN ('campaign_mail', 'mailbox_read');
+-- a draft may lack the time it is to go at; it is not launched so, and no other state may lack it
+:be_alpha
+INSERT INTO sales.email_campaigns (name, schedule_type) VALUES ('timeless', 'recurring'), ('timeless', 'scheduled');
+SELECT c.schedule_type, f.finding, f.hint FROM sales.email_campaigns c, sales.check_campaign(c.campaign_id) f WHERE c.name = 'timeless' AND f.finding LIKE '%without a %' ORDER BY 1, 2;
+:be_super
+SELECT helpers.try($$UPDATE sales.email_campaigns SET status = 'paused' WHERE name = 'timeless'$$);
+DELETE FROM sales.email_campaigns WHERE name = 'timeless';
 DELETE FROM sales.system_settings WHERE company_id IS NULL AND category IN ('email', 'campaigns');
 SELECT sales.start_workers();
 \i :clean

@@ -89,3 +89,15 @@ DELETE FROM sales.roles WHERE name = 'hr' AND company_id = helpers.company('alph
 BEGIN;
 SELECT sales.set_password(user_id, 'manager-secret') FROM sales.users WHERE email = 'manager@alpha.test';
 PREPARE TRANSACTION 'ended';
+-- a company that the DBA inserts by hand has the system roles too; its domain is kept as login() looks for it
+INSERT INTO sales.companies (name, domain, timezone) VALUES ('Gamma', '@Gamma.test', 'Asia/Tokyo') RETURNING domain, subscription_plan, subscription_status;
+SELECT r.name, r.is_system, r.permissions = (SELECT a.permissions FROM sales.roles a WHERE a.company_id = helpers.company('beta') AND a.name = r.name) AS as_others
+FROM sales.roles r WHERE r.company_id = helpers.company('gamma') ORDER BY r.name;
+SELECT helpers.try($$INSERT INTO sales.companies (name, domain) VALUES ('Other', 'GAMMA.test')$$);
+SELECT helpers.try($$DELETE FROM sales.companies WHERE domain = 'gamma.test'$$);
+SELECT sales.delete_company(helpers.company('gamma'));
+SELECT sales.create_company('Delta', '@Delta.test', admin_email => 'd@delta.test', admin_password => 'delta-secret') IS NOT NULL AS made;
+SET SESSION AUTHORIZATION regress_app;
+SELECT sales.login('@DELTA.test', 'D@delta.test', 'delta-secret') IS NOT NULL AS by_address, sales.login('delta.test', 'd@delta.test', 'delta-secret') IS NOT NULL AS by_name;
+:be_super
+SELECT sales.delete_company(helpers.company('delta'));

@@ -202,5 +202,12 @@ SELECT suggestion_type, suggested_change, expected_improvement, confidence_score
 SELECT count(*) FROM sales.improvement_suggestions;
 :be_super
 SELECT sales_internal.run_jobs();
+-- a message without a language has the company's
+:be_alpha
+INSERT INTO sales.messages (prospect_id, channel, content) SELECT prospect_id, 'linkedin', 'Bonjour' FROM sales.prospects LIMIT 1 RETURNING language, is_approved;
+:be_super
+WITH p AS (INSERT INTO sales.prospects (company_id, first_name) VALUES (helpers.company('beta'), 'Ben') RETURNING company_id, prospect_id) SELECT company_id AS b, prospect_id AS p FROM p \gset
+INSERT INTO sales.messages (company_id, prospect_id, channel, content, language) VALUES (:'b', :'p', 'email', 'x', NULL), (:'b', :'p', 'sms', 'x', 'de') RETURNING channel, language;
+DELETE FROM sales.prospects WHERE prospect_id = :'p';
 UPDATE sales.users SET is_active = false WHERE email = 'seller@alpha.test';
 SELECT sales.start_workers();

@@ -85,7 +85,7 @@ SELECT count(*) FILTER (WHERE what ~* 'alpha') AS alpha, count(*) > 0 AS own FRO
 SELECT count(*) FROM sales.prospects WHERE 1 / (first_name NOT LIKE 'Alpha%')::int = 1;
 -- COPY, both ways
 COPY (SELECT count(*) FROM sales.prospects) TO STDOUT;
-COPY sales.prospects (first_name) TO STDOUT;
+\copy sales.prospects (first_name) TO PROGRAM 'sort'
 SELECT left(helpers.try('COPY sales.prospects FROM PROGRAM ''true'''), 5) AS copy_from_program;
 -- another tenant's keys in INSERT, ON CONFLICT, MERGE, RETURNING
 SELECT helpers.try(format('INSERT INTO sales.prospects (company_id, first_name) VALUES (%L, ''x'')', :'alpha')) AS insert_there;
