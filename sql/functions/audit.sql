@@ -103,7 +103,9 @@ BEGIN
         INSERT INTO sales_internal.audit_seals (company_id, seal_no, month, ids, last_id, sealed_at, chain)
         VALUES (part.company_id, coalesce(last.seal_no, 0) + 1, part.month, part.ids, part.ids[cardinality(part.ids)], moment,
                 sales_internal.audit_mac(sales_internal.audit_link(part.company_id, coalesce(last.seal_no, 0) + 1, part.month, moment,
-                                                                   last.chain, part.entries), NULL));
+                                                                   last.chain, part.entries), NULL))
+        -- taken by another since an old snapshot: a serialization failure, which says to try again
+        ON CONFLICT (company_id, seal_no) DO NOTHING;
         sealed := sealed + cardinality(part.ids);
     END LOOP;
     IF wanted IS NOT NULL THEN
