@@ -315,9 +315,13 @@ BEGIN
     FROM pg_temp.sales_assistant_updates u
     CROSS JOIN LATERAL jsonb_populate_record(NULL::sales.prospects, u.old || u.new) q
     WHERE u.new <> '{}' AND p.company_id = u.company_id AND p.prospect_id = u.prospect_id;
-    INSERT INTO sales_internal.import_changes (company_id, run_id, prospect_id, before)
-    SELECT company, run, u.prospect_id, coalesce((SELECT jsonb_object_agg(k, u.old -> k) FROM jsonb_object_keys(u.new) k), '{}')
-    FROM pg_temp.sales_assistant_updates u;
+    -- what is there now is what was given as the table took it: rounded, say
+    INSERT INTO sales_internal.import_changes (company_id, run_id, prospect_id, before, after)
+    SELECT company, run, u.prospect_id, coalesce(k.before, '{}'), k.after
+    FROM pg_temp.sales_assistant_updates u
+    LEFT JOIN sales.prospects p ON u.new <> '{}' AND p.company_id = u.company_id AND p.prospect_id = u.prospect_id
+    CROSS JOIN LATERAL (SELECT jsonb_object_agg(n, u.old -> n) AS before, jsonb_object_agg(n, to_jsonb(p) -> n) AS after
+                        FROM jsonb_object_keys(u.new) n) k;
     DROP TABLE pg_temp.sales_assistant_updates;
 END
 $$;
@@ -365,7 +369,8 @@ BEGIN
         UPDATE sales.prospects p SET address_id = fresh WHERE p.company_id = company AND p.prospect_id = moved.prospect_id;
         UPDATE pg_temp.sales_assistant_import b SET changed = true WHERE b.row_number = moved.row_number;
         UPDATE sales_internal.import_changes c
-        SET address_id = fresh, before = c.before || jsonb_build_object('address_id', moved.address_id)
+        SET address_id = fresh, before = c.before || jsonb_build_object('address_id', moved.address_id),
+            after = coalesce(c.after, '{}') || jsonb_build_object('address_id', fresh)
         WHERE c.company_id = company AND c.run_id = run AND c.prospect_id = moved.prospect_id;
     END LOOP;
 END
@@ -585,6 +590,8 @@ AS $$
 DECLARE
     company uuid := sales_internal.require_company();
     run sales.import_runs;
+    kept bigint;
+    hidden bigint;
 BEGIN
     PERFORM sales_internal.require('prospects', 'delete');
     SELECT * INTO run FROM sales.import_runs r WHERE r.company_id = company AND r.run_id = undo_import.run_id FOR UPDATE;
@@ -595,18 +602,27 @@ BEGIN
             MESSAGE = format('the run is %s', CASE WHEN run.dry_run THEN 'a dry run' ELSE run.status END),
             HINT = 'Only a run that has ended can be undone, once.';
     END IF;
-    UPDATE sales.prospects p
-    SET first_name = q.first_name, last_name = q.last_name, email = q.email, phone = q.phone, job_title = q.job_title,
-        company_name = q.company_name, company_size_id = q.company_size_id, industry_id = q.industry_id, website = q.website,
-        linkedin_url = q.linkedin_url, twitter_url = q.twitter_url, blog_url = q.blog_url,
-        estimated_budget_amount = q.estimated_budget_amount, estimated_budget_currency = q.estimated_budget_currency,
-        pain_points = q.pain_points, notes = q.notes, address_id = q.address_id
-    FROM sales_internal.import_changes c
-    JOIN sales.prospects o ON o.company_id = company AND o.prospect_id = c.prospect_id
-    CROSS JOIN LATERAL jsonb_populate_record(o, c.before) q
-    WHERE c.company_id = company AND c.run_id = undo_import.run_id AND c.before IS NOT NULL
-      AND p.company_id = company AND p.prospect_id = c.prospect_id;
-    -- Who has been worked with since stays on record, hidden; the others go.
+    -- A value that somebody wrote since, or a later run, stays.
+    WITH back AS MATERIALIZED (
+        SELECT o.prospect_id, to_jsonb(o) || v.values AS row, v.values <> '{}' AS some, v.whole
+        FROM sales_internal.import_changes c
+        JOIN sales.prospects o ON o.company_id = company AND o.prospect_id = c.prospect_id
+        CROSS JOIN LATERAL (
+            SELECT coalesce(jsonb_object_agg(e.key, e.value) FILTER (WHERE e.as_left), '{}') AS values, bool_and(e.as_left) AS whole
+            FROM (SELECT key, value, c.after IS NULL OR c.after -> key = to_jsonb(o) -> key AS as_left FROM jsonb_each(c.before)) e) v
+        WHERE c.company_id = company AND c.run_id = undo_import.run_id AND c.before <> '{}'
+    ), restored AS (
+        UPDATE sales.prospects p
+        SET first_name = q.first_name, last_name = q.last_name, email = q.email, phone = q.phone, job_title = q.job_title,
+            company_name = q.company_name, company_size_id = q.company_size_id, industry_id = q.industry_id, website = q.website,
+            linkedin_url = q.linkedin_url, twitter_url = q.twitter_url, blog_url = q.blog_url,
+            estimated_budget_amount = q.estimated_budget_amount, estimated_budget_currency = q.estimated_budget_currency,
+            pain_points = q.pain_points, notes = q.notes, address_id = q.address_id
+        FROM back b CROSS JOIN LATERAL jsonb_populate_record(NULL::sales.prospects, b.row) q
+        WHERE b.some AND p.company_id = company AND p.prospect_id = b.prospect_id
+    )
+    SELECT count(*) FILTER (WHERE NOT whole) INTO kept FROM back;
+    -- Who has been worked with since, or written to by hand, stays on record, hidden; the others go.
     UPDATE sales.prospects p SET deleted_at = sales_internal.now()
     FROM sales_internal.import_changes c
     WHERE c.company_id = company AND c.run_id = undo_import.run_id AND c.before IS NULL
@@ -614,7 +630,11 @@ BEGIN
       AND (EXISTS (SELECT FROM sales.interactions x WHERE x.company_id = company AND x.prospect_id = p.prospect_id)
            OR EXISTS (SELECT FROM sales.messages x WHERE x.company_id = company AND x.prospect_id = p.prospect_id)
            OR EXISTS (SELECT FROM sales.tasks x WHERE x.company_id = company AND x.prospect_id = p.prospect_id)
-           OR EXISTS (SELECT FROM sales.conversion_funnel x WHERE x.company_id = company AND x.prospect_id = p.prospect_id));
+           OR EXISTS (SELECT FROM sales.conversion_funnel x WHERE x.company_id = company AND x.prospect_id = p.prospect_id)
+           OR p.prospect_id IN (SELECT l.record_id FROM sales.audit_logs l
+                                WHERE l.company_id = company AND l.created_at >= run.started_at AND l.table_name = 'prospects'
+                                  AND l.action = 'update' AND l.user_id IS NOT NULL AND l.new_values - '{ai_score,updated_at}'::text[] <> '{}'));
+    GET DIAGNOSTICS hidden = ROW_COUNT;
     DELETE FROM sales.prospects p USING sales_internal.import_changes c
     WHERE c.company_id = company AND c.run_id = undo_import.run_id AND c.before IS NULL
       AND p.company_id = company AND p.prospect_id = c.prospect_id AND p.deleted_at IS NULL;
@@ -622,10 +642,13 @@ BEGIN
     WHERE c.company_id = company AND c.run_id = undo_import.run_id AND a.company_id = company AND a.address_id = c.address_id
       AND NOT EXISTS (SELECT FROM sales.prospects p WHERE p.company_id = company AND p.address_id = a.address_id);
     UPDATE sales.import_runs r SET status = 'undone' WHERE r.company_id = company AND r.run_id = undo_import.run_id;
+    IF kept + hidden > 0 THEN
+        RAISE NOTICE 'prospects that the run updated and that were changed since, in those values left as they are: %; prospects that it inserted and that were worked with since, hidden: %', kept, hidden;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION sales.undo_import(uuid) IS
-    'Takes a run back: new prospects go (hidden, if they were worked with since), changed ones get their old values';
+    'Takes a run back: new prospects go (hidden, if they were worked with or written to since), changed ones get the old values of what nobody has written since';
 REVOKE ALL ON FUNCTION sales.undo_import(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.undo_import(uuid) TO sales_app;
 

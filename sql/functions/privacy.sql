@@ -42,7 +42,7 @@ FROM (VALUES
     ('sales.import_runs', 'none', 'keep', 'State', 'status detected'),
     ('sales.import_jobs', 'mention', 'redact', 'How an import went', 'error_log'),
     ('sales.import_jobs', 'none', 'keep', 'Set-up of an import', 'name source_config schedule_cron field_mapping'),
-    ('sales_internal.import_changes', 'prospect', 'delete', 'Undoing an import', 'before'),
+    ('sales_internal.import_changes', 'prospect', 'delete', 'Undoing an import', 'before after'),
     ('sales_internal.jobs', 'key', 'erase', 'Work about the person: calls of services and their answers', 'args result error'),
     ('sales_internal.jobs', 'mention', 'redact', 'Work under way is not doubled', 'unique_key'),
     ('sales_internal.jobs', 'none', 'keep', 'What kind of work', 'kind state'),
@@ -147,7 +147,8 @@ BEGIN
         SELECT x.v FROM sales.audit_logs l CROSS JOIN LATERAL (VALUES (l.old_values), (l.new_values)) x (v)
         WHERE l.company_id = company AND l.record_id = person AND l.table_name = 'prospects' AND x.v IS NOT NULL
         UNION ALL
-        SELECT c.before FROM sales_internal.import_changes c WHERE c.company_id = company AND c.prospect_id = person AND c.before IS NOT NULL
+        SELECT x.v FROM sales_internal.import_changes c CROSS JOIN LATERAL (VALUES (c.before), (c.after)) x (v)
+        WHERE c.company_id = company AND c.prospect_id = person AND x.v IS NOT NULL
     ), firsts AS (
         SELECT DISTINCT sales_internal.regex_quote(trim(v ->> 'first_name')) AS name FROM versions WHERE length(trim(v ->> 'first_name')) >= 2 LIMIT 20
     ), lasts AS (

@@ -124,11 +124,13 @@ CREATE TABLE sales_internal.import_changes (
     prospect_id uuid NOT NULL,
     address_id uuid,
     before jsonb,
+    after jsonb,
     FOREIGN KEY (company_id, run_id) REFERENCES sales.import_runs (company_id, run_id) ON DELETE CASCADE
 );
 CREATE INDEX import_changes_run_idx ON sales_internal.import_changes (company_id, run_id, prospect_id);
 COMMENT ON TABLE sales_internal.import_changes IS
     'Prospects that a run inserted (before is null), updated (the old values) or, while it runs, met unchanged ({}); for undo_import()';
+COMMENT ON COLUMN sales_internal.import_changes.after IS 'What the run wrote in place of them; null of runs before version 1.1';
 SELECT sales_internal.dump_table('sales_internal.import_changes');
 
 -- Headers of known exports, letters and digits only, lower case, no accents.

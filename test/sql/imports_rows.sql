@@ -56,6 +56,16 @@ SELECT * FROM helpers.last_run;
 SELECT sales.undo_import(id) FROM helpers.kept ORDER BY n DESC LIMIT 1;
 SELECT p.email, a.city, a.country FROM sales.prospects p JOIN sales.addresses a USING (company_id, address_id) ORDER BY p.email;
 SELECT count(*) FROM sales.addresses WHERE city IN ('Geneva', 'London', 'Boston');
+-- what was written since stays: a value of one who was known, and one who was new, hidden
+INSERT INTO helpers.kept (id) SELECT sales.import_csv(E'email,first name,job title,budget\ntim@w3.test,Timothy,Sir,10.5\nhand@w3.test,Hand,,\nplain@w3.test,Plain,,\n');
+UPDATE sales.prospects SET job_title = 'Inventor' WHERE email = 'tim@w3.test';
+UPDATE sales.prospects SET notes = 'called' WHERE email = 'hand@w3.test';
+SELECT sales.undo_import(id) FROM helpers.kept ORDER BY n DESC LIMIT 1;
+SELECT email, first_name, job_title, estimated_budget_amount FROM sales.prospects WHERE email IN ('tim@w3.test', 'hand@w3.test', 'plain@w3.test');
+:be_super
+SELECT email, notes, deleted_at IS NOT NULL AS hidden FROM sales.prospects WHERE email IN ('hand@w3.test', 'plain@w3.test');
+DELETE FROM sales.prospects WHERE email = 'hand@w3.test';
+:be_alpha
 -- values: amounts and their currencies, dates with a format in the company's timezone, sizes, sectors, several telephones, full names
 SELECT sales.import_csv(E'name\temail\tbudget\tadded\tsize\tsector\tWork Direct Phone\tMobile Phone\n'
     'Lovelace, Ada\ta1@v.test\t1 234,50 €\t31/01/2026 13:30\t1,234\tConstruction\t\t+1 202 555 0101\n'
