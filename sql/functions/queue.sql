@@ -345,7 +345,7 @@ CREATE OR REPLACE FUNCTION sales.start_workers() RETURNS boolean
     LANGUAGE C VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION sales.start_workers() IS
-    'Starts this database''s worker unless it runs; true if it was started';
+    'Starts this database''s worker unless it runs; false if it is known to run, which is known where the library is preloaded';
 REVOKE ALL ON FUNCTION sales.start_workers() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.start_workers() TO sales_admin;
 

@@ -597,6 +597,7 @@ context_require(const char *table, Permission action)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission to %s in %s is missing", permission_name(action), table),
+				 context_current()->writable ? 0 : errdetail("The company is suspended: it reads and exports, and writes nothing."),
 				 errhint("The user's role must allow \"%s\" on \"%s\"; see sales.roles.permissions.",
 						 permission_name(action), table)));
 }

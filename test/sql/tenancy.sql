@@ -105,6 +105,9 @@ SELECT sales.use_session(:'token', false);
 SELECT sales.use_session(sales.login('gamma.test', 'admin@gamma.test', 'gamma-secret-1'), false) IS NOT NULL AS entered;
 SELECT name FROM sales.companies;
 INSERT INTO sales.products (name) VALUES ('No');
+\set VERBOSITY default
+SELECT sales.train_score_model();
+\set VERBOSITY terse
 :be_super
 UPDATE sales.companies SET subscription_status = 'cancelled' WHERE company_id = :'gamma';
 SET SESSION AUTHORIZATION regress_app;
