@@ -95,7 +95,7 @@ BEGIN
     ELSIF hard THEN
         PERFORM sales_internal.suppress_hash(company, r.address_hash, 'hard_bounce', detail ->> 'diagnostic');
     ELSIF event = 'bounced' THEN
-        most_soft := coalesce(nullif(sales_internal.setting_of(company, 'campaigns.soft_bounce_limit'), ''), '0')::integer;
+        most_soft := least(sales_internal.setting_number(company, 'campaigns.soft_bounce_limit', 0), 1e6)::integer;
         IF most_soft > 0 AND most_soft <= (
             SELECT count(*) FROM sales.campaign_recipients x
             WHERE x.company_id = company AND x.address_hash = r.address_hash AND x.bounced_at IS NOT NULL

@@ -253,7 +253,7 @@ AS $$
     FROM sales.mailboxes b JOIN sales.companies c ON c.company_id = b.company_id AND c.subscription_status = 'active'
     WHERE b.is_active AND b.imap_url IS NOT NULL
       AND coalesce(b.imap_read_at, '-infinity') <= sales_internal.now()
-          - sales_internal.setting_of(b.company_id, 'campaigns.imap_minutes')::integer * interval '1 minute'
+          - least(sales_internal.setting_number(b.company_id, 'campaigns.imap_minutes', 5), 1e6)::integer * interval '1 minute'
 $$;
 COMMENT ON FUNCTION sales_internal.read_due_mailboxes() IS 'Queues mailboxes whose folder is to be read';
 REVOKE ALL ON FUNCTION sales_internal.read_due_mailboxes() FROM PUBLIC;

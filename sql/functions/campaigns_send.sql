@@ -348,7 +348,7 @@ DECLARE
     c sales.email_campaigns;
     verdict record;
     moment timestamptz := sales_internal.now();
-    a_minute numeric := coalesce(nullif(sales_internal.setting_of(company, 'campaigns.domain_per_minute'), ''), '0')::numeric;
+    a_minute numeric := sales_internal.setting_number(company, 'campaigns.domain_per_minute', 0);
 BEGIN
     SELECT * INTO box FROM sales.mailboxes b
     WHERE b.company_id = company AND b.mailbox_id = mailbox AND b.is_active AND coalesce(b.paused_until, '-infinity') <= moment;
@@ -550,7 +550,7 @@ BEGIN
         WHEN 'put_off' THEN
             -- Greylisting wants some minutes; a full or busy mailbox some hours.
             UPDATE sales.campaign_recipients x
-            SET status = (CASE WHEN x.created_at < moment - sales_internal.setting_of(company, 'campaigns.give_up_hours')::integer * interval '1 hour'
+            SET status = (CASE WHEN x.created_at < moment - least(sales_internal.setting_number(company, 'campaigns.give_up_hours', 48), 1e6)::integer * interval '1 hour'
                                     AND x.attempts > 3 THEN 'failed' ELSE 'pending' END)::sales.recipient_status,
                 reason = left(answer.says, 500),
                 due_at = moment + least(5 * 3 ^ least(x.attempts - 1, 5), 240) * interval '1 minute'
@@ -687,12 +687,17 @@ BEGIN
         WHERE b.is_active AND coalesce(b.paused_until, '-infinity') <= sales_internal.now()
           AND b.company_id = coalesce(only_company, b.company_id) AND n.mails > 0
     LOOP
-        FOR lane IN 1 .. due.lanes
-        LOOP
-            PERFORM sales_internal.enqueue('campaign_mail', due.company_id, jsonb_build_object('mailbox_id', due.mailbox_id, 'lane', lane),
-                                           due.mailbox_id || ' ' || lane);
-            started := started + 1;
-        END LOOP;
+        -- where a session of the company is launching at this moment, it queues them itself
+        BEGIN
+            FOR lane IN 1 .. due.lanes
+            LOOP
+                PERFORM sales_internal.enqueue('campaign_mail', due.company_id, jsonb_build_object('mailbox_id', due.mailbox_id, 'lane', lane),
+                                               due.mailbox_id || ' ' || lane);
+                started := started + 1;
+            END LOOP;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
     END LOOP;
     RETURN started;
 END
@@ -700,15 +705,29 @@ $$;
 COMMENT ON FUNCTION sales_internal.send_due(uuid) IS 'Queues a job for each connection of a mailbox that has mail to send';
 REVOKE ALL ON FUNCTION sales_internal.send_due(uuid) FROM PUBLIC;
 
+-- A campaign that a session has locked is completed the next time: its company holds up no other.
 CREATE OR REPLACE FUNCTION sales_internal.finish_campaigns(company uuid DEFAULT NULL) RETURNS void
-LANGUAGE sql
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-    UPDATE sales.email_campaigns c SET status = 'completed', completed_at = sales_internal.now()
-    WHERE c.company_id = coalesce(company, c.company_id) AND c.status = 'running' AND c.runs > 0
-      AND (c.schedule_type <> 'recurring' OR c.next_run_at IS NULL)
-      AND NOT EXISTS (SELECT FROM sales.campaign_recipients x
-                      WHERE x.company_id = c.company_id AND x.campaign_id = c.campaign_id AND x.status IN ('waiting', 'pending', 'sending'))
+DECLARE
+    over record;
+BEGIN
+    FOR over IN
+        SELECT c.company_id, c.campaign_id FROM sales.email_campaigns c
+        WHERE c.company_id = coalesce(company, c.company_id) AND c.status = 'running' AND c.runs > 0
+          AND (c.schedule_type <> 'recurring' OR c.next_run_at IS NULL)
+          AND NOT EXISTS (SELECT FROM sales.campaign_recipients x
+                          WHERE x.company_id = c.company_id AND x.campaign_id = c.campaign_id AND x.status IN ('waiting', 'pending', 'sending'))
+    LOOP
+        -- one campaign at a time is locked: its row may be on another node
+        PERFORM FROM sales.email_campaigns c
+        WHERE c.company_id = over.company_id AND c.campaign_id = over.campaign_id FOR NO KEY UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+        UPDATE sales.email_campaigns c SET status = 'completed', completed_at = sales_internal.now()
+        WHERE c.company_id = over.company_id AND c.campaign_id = over.campaign_id AND c.status = 'running';
+    END LOOP;
+END
 $$;
 COMMENT ON FUNCTION sales_internal.finish_campaigns(uuid) IS 'Campaigns with nothing left to send are completed';
 REVOKE ALL ON FUNCTION sales_internal.finish_campaigns(uuid) FROM PUBLIC;
@@ -735,9 +754,12 @@ BEGIN
         BEGIN
             PERFORM sales_internal.write_campaign_message(r, false);
             written := written + 1;
-        EXCEPTION WHEN data_exception THEN
-            UPDATE sales.campaign_recipients x SET status = 'failed', reason = left(SQLERRM, 500)
-            WHERE x.company_id = r.company_id AND x.recipient_id = r.recipient_id;
+        EXCEPTION
+            WHEN lock_not_available THEN
+                NULL;           -- its company has locked the prospect: the next time
+            WHEN data_exception THEN
+                UPDATE sales.campaign_recipients x SET status = 'failed', reason = left(SQLERRM, 500)
+                WHERE x.company_id = r.company_id AND x.recipient_id = r.recipient_id;
         END;
     END LOOP;
     RETURN written;
@@ -790,16 +812,19 @@ BEGIN
                OR (c.status IN ('scheduled', 'running') AND c.schedule_type = 'recurring' AND c.next_run_at <= moment))
         FOR UPDATE SKIP LOCKED;
         CONTINUE WHEN NOT FOUND;
-        UPDATE sales.email_campaigns c
-        SET status = 'running',
-            next_run_at = CASE WHEN due.schedule_type = 'recurring' THEN sales_internal.next_run(due.company_id, due.schedule_cron, moment) END
-        WHERE c.company_id = due.company_id AND c.campaign_id = due.campaign_id;
         BEGIN
-            PERFORM sales_internal.enrol(due.company_id, due.campaign_id);
-        EXCEPTION WHEN data_exception THEN
-            RAISE WARNING 'campaign % could not choose its recipients: %', due.campaign_id, SQLERRM;
-            UPDATE sales.email_campaigns c SET status = 'paused', next_run_at = NULL
+            UPDATE sales.email_campaigns c
+            SET status = 'running',
+                next_run_at = CASE WHEN due.schedule_type = 'recurring' THEN sales_internal.next_run(due.company_id, due.schedule_cron, moment) END
             WHERE c.company_id = due.company_id AND c.campaign_id = due.campaign_id;
+            PERFORM sales_internal.enrol(due.company_id, due.campaign_id);
+        EXCEPTION
+            WHEN lock_not_available THEN
+                NULL;           -- of rows of its own company: the next time
+            WHEN data_exception THEN
+                RAISE WARNING 'campaign % could not choose its recipients: %', due.campaign_id, SQLERRM;
+                UPDATE sales.email_campaigns c SET status = 'paused', next_run_at = NULL
+                WHERE c.company_id = due.company_id AND c.campaign_id = due.campaign_id;
         END;
     END LOOP;
     PERFORM sales_internal.write_waiting_messages();

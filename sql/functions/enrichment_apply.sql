@@ -156,24 +156,39 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    expired bigint;
+    company uuid;
+    renews boolean;
+    changed bigint;
+    expired bigint := 0;
 BEGIN
-    UPDATE sales.enrichments SET status = 'expired'
-    WHERE status = 'completed' AND expires_at <= sales_internal.now();
-    GET DIAGNOSTICS expired = ROW_COUNT;
-    PERFORM sales_internal.ask_enrichment(c.company_id, due.prospect_id, due.enrichment_type, -2)
-    FROM sales.companies c
-    CROSS JOIN LATERAL (
-        SELECT l.prospect_id, l.enrichment_type
-        FROM (SELECT DISTINCT ON (e.prospect_id, e.enrichment_type) e.*
-              FROM sales.enrichments e WHERE e.company_id = c.company_id
-              ORDER BY e.prospect_id, e.enrichment_type, e.created_at DESC, e.enrichment_id DESC) l
-        JOIN sales.prospects p ON p.company_id = c.company_id AND p.prospect_id = l.prospect_id AND p.deleted_at IS NULL
-        WHERE l.status = 'expired' OR (l.status = 'failed' AND l.created_at < sales_internal.now() - interval '1 day'
-              AND EXISTS (SELECT FROM sales.enrichments o WHERE o.company_id = c.company_id AND o.prospect_id = l.prospect_id
-                          AND o.enrichment_type = l.enrichment_type AND o.status = 'expired'))
-        ORDER BY l.expires_at, l.enrichment_id LIMIT 500) due
-    WHERE c.subscription_status = 'active' AND sales_internal.setting_of(c.company_id, 'enrichment.renew') = 'true';
+    FOR company, renews IN
+        SELECT c.company_id, c.subscription_status = 'active' AND sales_internal.setting_of(c.company_id, 'enrichment.renew') = 'true'
+        FROM sales.companies c
+        WHERE EXISTS (SELECT FROM sales.enrichments e WHERE e.company_id = c.company_id)
+        ORDER BY c.company_id
+    LOOP
+        -- A company that has locked its rows, or asks for the same at this moment, has its turn the next time.
+        BEGIN
+            UPDATE sales.enrichments e SET status = 'expired'
+            WHERE e.company_id = company AND e.status = 'completed' AND e.expires_at <= sales_internal.now();
+            GET DIAGNOSTICS changed = ROW_COUNT;
+            IF renews THEN
+                PERFORM sales_internal.ask_enrichment(company, due.prospect_id, due.enrichment_type, -2)
+                FROM (SELECT l.prospect_id, l.enrichment_type
+                      FROM (SELECT DISTINCT ON (e.prospect_id, e.enrichment_type) e.*
+                            FROM sales.enrichments e WHERE e.company_id = company
+                            ORDER BY e.prospect_id, e.enrichment_type, e.created_at DESC, e.enrichment_id DESC) l
+                      JOIN sales.prospects p ON p.company_id = company AND p.prospect_id = l.prospect_id AND p.deleted_at IS NULL
+                      WHERE l.status = 'expired' OR (l.status = 'failed' AND l.created_at < sales_internal.now() - interval '1 day'
+                            AND EXISTS (SELECT FROM sales.enrichments o WHERE o.company_id = company AND o.prospect_id = l.prospect_id
+                                        AND o.enrichment_type = l.enrichment_type AND o.status = 'expired'))
+                      ORDER BY l.expires_at, l.enrichment_id LIMIT 500) due;
+            END IF;
+            expired := expired + changed;
+        EXCEPTION WHEN data_exception OR lock_not_available THEN
+            RAISE WARNING 'enrichments of company % could not be looked through: %', company, SQLERRM;
+        END;
+    END LOOP;
     RETURN expired;
 END
 $$;

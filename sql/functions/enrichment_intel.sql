@@ -247,29 +247,43 @@ REVOKE ALL ON FUNCTION sales_internal.settle_intel(uuid, uuid, jsonb, jsonb) FRO
 -- What was once looked up is kept fresh for prospects that are still open: at
 -- most 500 of a company at a time, the oldest first.
 CREATE OR REPLACE FUNCTION sales_internal.renew_intel() RETURNS bigint
-LANGUAGE sql
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH renewed AS (
-        SELECT sales_internal.enqueue('refresh_intel', c.company_id, jsonb_build_object('prospect_id', due.prospect_id, 'kind', due.kind),
-                                      due.prospect_id || ' ' || due.kind, priority => -2)
-        FROM sales.companies c
+DECLARE
+    company uuid;
+    days numeric;
+    asked bigint;
+    renewed bigint := 0;
+BEGIN
+    FOR company, days IN
+        SELECT c.company_id, s.days FROM sales.companies c
         CROSS JOIN LATERAL (SELECT sales_internal.setting_number(c.company_id, 'intel.renew_days', 30) AS days) s
-        CROSS JOIN LATERAL (
-            SELECT p.prospect_id, k.kind
-            FROM sales.prospects p
-            CROSS JOIN LATERAL (VALUES
-                ('tenders', p.tender_last_update),
-                ('competitors', CASE WHEN p.competitive_intel ->> 'updated_at' ~ '^\d{4}-\d\d-\d\dT[\d:.]+([-+]\d\d(:\d\d)?|Z)$'
-                                     THEN (p.competitive_intel ->> 'updated_at')::timestamptz END)) k (kind, at)
-            WHERE p.company_id = c.company_id AND p.deleted_at IS NULL AND p.status NOT IN ('client', 'perdu')
-              AND k.at < sales_internal.now() - least(s.days, 36500) * interval '1 day'
-              AND NOT EXISTS (SELECT FROM sales_internal.jobs j
-                              WHERE j.company_id = c.company_id AND j.created_at > sales_internal.now() - interval '1 day'
-                                AND j.kind = 'refresh_intel' AND j.unique_key = p.prospect_id || ' ' || k.kind)
-            ORDER BY k.at LIMIT 500) due
-        WHERE c.subscription_status = 'active' AND s.days > 0)
-    SELECT count(*) FROM renewed
+        WHERE c.subscription_status = 'active' AND s.days > 0 ORDER BY c.company_id
+    LOOP
+        -- competitive_intel is the company's to write: what stands there must not stop the others
+        BEGIN
+            SELECT count(sales_internal.enqueue('refresh_intel', company, jsonb_build_object('prospect_id', due.prospect_id, 'kind', due.kind),
+                                                due.prospect_id || ' ' || due.kind, priority => -2)) INTO asked
+            FROM (SELECT p.prospect_id, k.kind
+                  FROM sales.prospects p
+                  CROSS JOIN LATERAL (VALUES
+                      ('tenders', p.tender_last_update),
+                      ('competitors', CASE WHEN p.competitive_intel ->> 'updated_at' ~ '^\d{4}-\d\d-\d\dT[\d:.]+([-+]\d\d(:\d\d)?|Z)$'
+                                           THEN (p.competitive_intel ->> 'updated_at')::timestamptz END)) k (kind, at)
+                  WHERE p.company_id = company AND p.deleted_at IS NULL AND p.status NOT IN ('client', 'perdu')
+                    AND k.at < sales_internal.now() - least(days, 36500) * interval '1 day'
+                    AND NOT EXISTS (SELECT FROM sales_internal.jobs j
+                                    WHERE j.company_id = company AND j.created_at > sales_internal.now() - interval '1 day'
+                                      AND j.kind = 'refresh_intel' AND j.unique_key = p.prospect_id || ' ' || k.kind)
+                  ORDER BY k.at LIMIT 500) due;
+            renewed := renewed + asked;
+        EXCEPTION WHEN data_exception OR lock_not_available THEN
+            RAISE WARNING 'tenders and competitors of company % could not be looked through: %', company, SQLERRM;
+        END;
+    END LOOP;
+    RETURN renewed;
+END
 $$;
 COMMENT ON FUNCTION sales_internal.renew_intel() IS
     'Periodic task: looks up again tenders and competitors that are older than intel.renew_days';

@@ -277,13 +277,18 @@ BEGIN
         WHERE i.next_run <= sales_internal.now() AND i.status IN ('active', 'failed') AND c.subscription_status = 'active'
         ORDER BY i.next_run, i.import_job_id FOR UPDATE OF i SKIP LOCKED
     LOOP
-        UPDATE sales.import_jobs i SET next_run = sales_internal.next_run(due.company_id, due.schedule_cron, sales_internal.now())
-        WHERE i.company_id = due.company_id AND i.import_job_id = due.import_job_id;
         BEGIN
-            PERFORM sales_internal.start_import(due.company_id, due);
-        EXCEPTION WHEN no_data_found OR invalid_parameter_value THEN
-            UPDATE sales.import_jobs i SET error_log = SQLERRM, status = 'failed'
+            UPDATE sales.import_jobs i SET next_run = sales_internal.next_run(due.company_id, due.schedule_cron, sales_internal.now())
             WHERE i.company_id = due.company_id AND i.import_job_id = due.import_job_id;
+            PERFORM sales_internal.start_import(due.company_id, due);
+        EXCEPTION
+            WHEN lock_not_available THEN
+                NULL;           -- its company has locked what it needs: the next time
+            WHEN no_data_found OR data_exception OR integrity_constraint_violation THEN
+                -- not due again until it is set up anew: one set-up must not stop the others each time
+                UPDATE sales.import_jobs i SET error_log = SQLERRM, status = 'failed',
+                       next_run = CASE WHEN SQLSTATE IN ('P0002', '22023') THEN sales_internal.next_run(due.company_id, due.schedule_cron, sales_internal.now()) END
+                WHERE i.company_id = due.company_id AND i.import_job_id = due.import_job_id;
         END;
     END LOOP;
 END

@@ -19,8 +19,9 @@ COMMENT ON FUNCTION sales_internal.partition_of(text, timestamp) IS
     'Name and bounds (UTC) of the partition for an instant: months of audit_logs, quarters of interactions, years of analytics';
 REVOKE ALL ON FUNCTION sales_internal.partition_of(text, timestamp) FROM PUBLIC;
 
--- Takes every lock that attaching a partition needs: the tables that the foreign
--- keys point to against writers, and DEFAULT for itself.  Applications lock the
+-- Takes every lock that attaching a partition needs: DEFAULT for itself, and so the
+-- tables that the foreign keys point to (ATTACH takes the partition's own key triggers
+-- off them); to make the table, those against writers.  Applications lock the
 -- same tables in any order.  So no lock is waited for longer than all of them
 -- together may take before anybody's deadlock_timeout, after which PostgreSQL
 -- would look for a deadlock and pick a victim: then all are given back, and
@@ -40,7 +41,8 @@ BEGIN
         BEGIN
             PERFORM set_config('lock_timeout', least(patience, 200)::text, true);
             FOR lockable IN
-                SELECT DISTINCT confrelid::regclass::text AS name, 'SHARE ROW EXCLUSIVE' AS mode, 1 AS turn FROM pg_constraint
+                SELECT DISTINCT confrelid::regclass::text AS name, CASE WHEN with_default THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END AS mode, 1 AS turn
+                FROM pg_constraint
                 WHERE conrelid = format('sales.%I', parent)::regclass AND contype = 'f'
                 UNION ALL
                 SELECT format('sales.%I', parent || '_default'), 'ACCESS EXCLUSIVE', 2 WHERE with_default
@@ -231,12 +233,16 @@ BEGIN
                            ('analytics', 'year', interval '1 year')) p (parent, unit, step)
               CROSS JOIN generate_series(0, 2) n
               UNION ALL
-              -- and wherever rows lie in DEFAULT
+              -- And where rows lie in DEFAULT, of thirty years back and ten ahead.  Companies choose these dates: what is
+              -- further away, or infinite, stays in DEFAULT, or one of them could have tables made without end.
               SELECT DISTINCT 'audit_logs', date_trunc('month', created_at::timestamp), true FROM sales.audit_logs_default
+              WHERE created_at BETWEEN moment - interval '30 years' AND moment + interval '10 years'
               UNION ALL
               SELECT DISTINCT 'interactions', date_trunc('quarter', interaction_date::timestamp), true FROM sales.interactions_default
+              WHERE interaction_date BETWEEN moment - interval '30 years' AND moment + interval '10 years'
               UNION ALL
-              SELECT DISTINCT 'analytics', date_trunc('year', date::timestamp), true FROM sales.analytics_default) w
+              SELECT DISTINCT 'analytics', date_trunc('year', date::timestamp), true FROM sales.analytics_default
+              WHERE date BETWEEN moment - interval '30 years' AND moment + interval '10 years') w
         GROUP BY w.parent, w.at ORDER BY w.parent, w.at
     LOOP
         state := sales_internal.partition_state(wanted.parent, wanted.at);

@@ -662,7 +662,7 @@ BEGIN
             IF sales_internal.setting_of(due.company_id, 'reports.send') = 'true' THEN
                 PERFORM sales_internal.queue_report(due.company_id, report);
             END IF;
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR object_not_in_prerequisite_state THEN
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR object_not_in_prerequisite_state OR lock_not_available THEN
             RAISE WARNING '% report of company % failed: %', due.kind, due.company_id, SQLERRM;
         END;
     END LOOP;
@@ -711,6 +711,31 @@ CREATE OR REPLACE TRIGGER baseline BEFORE INSERT ON sales.improvement_suggestion
 -- days after it, and a week more for the answers.  A before-and-after comparison shows a difference, not its
 -- cause; the p-value says only whether chance explains it.
 CREATE OR REPLACE FUNCTION sales_internal.measure_suggestions() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    company uuid;
+    changed bigint;
+    measured bigint := 0;
+BEGIN
+    FOR company IN SELECT DISTINCT s.company_id FROM sales.improvement_suggestions s WHERE s.implemented_at IS NOT NULL ORDER BY 1 LOOP
+        -- dates and results are the company's to write: what stands there must not stop the others
+        BEGIN
+            changed := sales_internal.measure_suggestions_of(company);
+            measured := measured + changed;
+        EXCEPTION WHEN data_exception OR lock_not_available THEN
+            RAISE WARNING 'suggestions of company % could not be measured: %', company, SQLERRM;
+        END;
+    END LOOP;
+    RETURN measured;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.measure_suggestions() IS
+    'Periodic task: measures what implemented suggestions brought, company by company';
+REVOKE ALL ON FUNCTION sales_internal.measure_suggestions() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.measure_suggestions_of(company uuid) RETURNS bigint
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -728,20 +753,20 @@ AS $$
                      least(28, floor(extract(epoch FROM sales_internal.now() - x.implemented_at) / 86400))::integer AS days,
                      x.implemented_at <= sales_internal.now() - interval '35 days' AS final
               FROM sales.improvement_suggestions x
-              WHERE x.implemented_at <= sales_internal.now() - interval '7 days' AND isfinite(x.implemented_at)
+              WHERE x.company_id = company AND x.implemented_at <= sales_internal.now() - interval '7 days' AND isfinite(x.implemented_at)
                 AND NOT coalesce(x.result_measured @> '{"final": true}', false)) AS m,
              sales.improvement_suggestions y,
              LATERAL sales_internal.answered_between(y.company_id, y.implemented_at - interval '28 days', y.implemented_at) AS b,
              LATERAL sales_internal.answered_between(y.company_id, y.implemented_at, y.implemented_at + make_interval(days => m.days)) AS a,
              LATERAL (SELECT sales_internal.proportions_p(b.answered, b.sent, a.answered, a.sent)) AS t (p)
-        WHERE y.suggestion_id = m.suggestion_id AND s.suggestion_id = m.suggestion_id
+        WHERE y.company_id = company AND y.suggestion_id = m.suggestion_id AND s.company_id = company AND s.suggestion_id = m.suggestion_id
           AND (m.final OR (s.result_measured ->> 'days_after')::integer IS DISTINCT FROM m.days)
         RETURNING 1)
     SELECT count(*) FROM measured
 $$;
-COMMENT ON FUNCTION sales_internal.measure_suggestions() IS
-    'Measures what implemented suggestions brought, from a week on and until four weeks and one more for answers are over';
-REVOKE ALL ON FUNCTION sales_internal.measure_suggestions() FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.measure_suggestions_of(uuid) IS
+    'Measures what a company''s implemented suggestions brought, from a week on and until four weeks and one more for answers are over';
+REVOKE ALL ON FUNCTION sales_internal.measure_suggestions_of(uuid) FROM PUBLIC;
 
 DO $$
 BEGIN

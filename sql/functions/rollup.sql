@@ -465,14 +465,14 @@ BEGIN
     END IF;
     BEGIN
         RETURN sales_internal.refresh_companies(companies);
-    EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR lock_not_available THEN
         -- One company's data must not stop the others.
         RAISE LOG 'metrics of all companies at once failed: %', SQLERRM;
     END;
     FOREACH company IN ARRAY companies LOOP
         BEGIN
             days := days + sales_internal.refresh_companies(ARRAY[company]);
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR lock_not_available THEN
             RAISE WARNING 'metrics of company % failed: %', company, SQLERRM;
         END;
     END LOOP;

@@ -555,23 +555,27 @@ BEGIN
     LOOP
         is_new := due.won >= 1 AND due.decided > due.outcomes
             AND due.decided >= due.outcomes
-                * (1 + sales_internal.setting_of(due.company_id, 'scoring.retrain_growth_percent')::numeric / 100);
+                * (1 + sales_internal.setting_number(due.company_id, 'scoring.retrain_growth_percent', 10) / 100);
+        -- One company's trouble must not keep the others from their scores; this one keeps its model.
         IF is_new THEN
-            -- One company's trouble must not keep the others from their scores; this one keeps its model.
             BEGIN
                 PERFORM sales_internal.train_company(due.company_id);
             EXCEPTION WHEN others THEN
                 RAISE WARNING 'training for company % failed: %', due.company_id, SQLERRM;
             END;
         END IF;
-        IF is_new OR due.all_scored_at IS NULL OR due.all_scored_at < sales_internal.now() - interval '1 day' THEN
-            PERFORM sales_internal.score_company(due.company_id);
-        ELSE
-            chosen := sales_internal.changed_prospects(due.company_id, due.scored_at);
-            CONTINUE WHEN chosen IS NULL;
-            PERFORM sales_internal.score_company(due.company_id, chosen);
-        END IF;
-        done := done + 1;
+        BEGIN
+            IF is_new OR due.all_scored_at IS NULL OR due.all_scored_at < sales_internal.now() - interval '1 day' THEN
+                PERFORM sales_internal.score_company(due.company_id);
+            ELSE
+                chosen := sales_internal.changed_prospects(due.company_id, due.scored_at);
+                CONTINUE WHEN chosen IS NULL;
+                PERFORM sales_internal.score_company(due.company_id, chosen);
+            END IF;
+            done := done + 1;
+        EXCEPTION WHEN data_exception OR lock_not_available THEN
+            RAISE WARNING 'scoring for company % failed: %', due.company_id, SQLERRM;
+        END;
     END LOOP;
     RETURN done;
 END

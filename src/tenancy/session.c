@@ -107,7 +107,7 @@ sales_login(PG_FUNCTION_ARGS)
 	args[1] = SPI_ARG_TEXT(email);
 	known = spi_run_as_owner(
 		"SELECT u.company_id, u.user_id, u.password_hash, "
-		"       coalesce((sales_internal.setting_of(u.company_id, 'security.session_minutes'))::int, 60) "
+		"       greatest(least(sales_internal.setting_number(u.company_id, 'security.session_minutes', 60), 525600), 1)::int "
 		"FROM sales.companies c JOIN sales.users u ON u.company_id = c.company_id "
 		"WHERE c.domain = lower($1) AND lower(u.email) = lower($2) AND u.is_active "
 		"  AND c.subscription_status <> 'cancelled'",
