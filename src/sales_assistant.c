@@ -19,6 +19,7 @@
 #include "scoring/scorecard.h"
 #include "tenancy/context.h"
 #include "tenancy/revocation.h"
+#include "tenancy/statement.h"
 #include "tenancy/throttle.h"
 #include "worker/launcher.h"
 #include "worker/slots.h"
@@ -36,6 +37,7 @@ _PG_init(void)
 	context_init();
 	revocation_init();
 	throttle_init();
+	statement_init();
 	audit_init();
 	dns_init();
 	queue_init();

@@ -43,6 +43,13 @@ COMMENT ON FUNCTION sales_internal.audit_link(uuid, bigint, date, timestamptz, b
     'What a link of the chain covers: its place, month and time, the link before, and ids and digests of its rows';
 REVOKE ALL ON FUNCTION sales_internal.audit_link(uuid, bigint, date, timestamptz, bytea, bytea) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.seal_lock_key(company uuid) RETURNS bigint
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT hashtextextended('sales_assistant seal_audit ' || company, 0) $$;
+COMMENT ON FUNCTION sales_internal.seal_lock_key(uuid) IS 'Lock (take_lock) of whoever seals a company''s audit rows';
+REVOKE ALL ON FUNCTION sales_internal.seal_lock_key(uuid) FROM PUBLIC;
+
 -- Seals the rows that are in no link yet.  The order of commits does not matter:
 -- a row that a long transaction wrote is found by the pass after its commit, as
 -- rows are compared with links, from a horizon on.
@@ -70,14 +77,17 @@ DECLARE
     all_ended boolean;
     part record;
     last sales_internal.audit_seals;
+    company uuid;
+    is_free boolean;
+    passed_over boolean := false;
     sealed bigint := 0;
     moment timestamptz := clock_timestamp();
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(hashtextextended('sales_assistant seal_audit', 0)) THEN
-        IF wanted IS NULL THEN
-            RETURN 0;
-        END IF;
-        PERFORM pg_advisory_xact_lock(hashtextextended('sales_assistant seal_audit', 0));
+    -- One at a time for each company: a company that holds its own lock keeps nobody else waiting.
+    IF wanted IS NOT NULL THEN
+        PERFORM sales_internal.take_lock(sales_internal.seal_lock_key(wanted));
+    ELSIF NOT sales_internal.take_lock(hashtextextended('sales_assistant seal_audit', 0), false) THEN
+        RETURN 0;
     END IF;
     SELECT * INTO state FROM sales_internal.audit_sealing;
     -- before the rows are read: who has ended by now is seen then
@@ -96,10 +106,20 @@ BEGIN
             WHERE l.audit_id >= since AND (wanted IS NULL OR l.company_id = wanted)
               AND NOT EXISTS (SELECT FROM known k WHERE k.company_id = l.company_id AND k.id = l.audit_id))
         SELECT f.company_id, f.month, array_agg(f.audit_id ORDER BY f.audit_id) AS ids,
+               (SELECT max(s.seal_no) FROM sales_internal.audit_seals s WHERE s.company_id = f.company_id) AS last_no,
                string_agg(uuid_send(f.audit_id) || coalesce(f.digest, ''), '' ORDER BY f.audit_id) AS entries
         FROM fresh f GROUP BY f.company_id, f.month, f.chunk ORDER BY f.company_id, f.month, f.chunk
     LOOP
-        SELECT * INTO last FROM sales_internal.audit_seals s WHERE s.company_id = part.company_id ORDER BY s.seal_no DESC LIMIT 1;
+        IF part.company_id IS DISTINCT FROM company THEN
+            company := part.company_id;
+            is_free := wanted IS NOT NULL OR sales_internal.take_lock(sales_internal.seal_lock_key(company), false);
+            SELECT * INTO last FROM sales_internal.audit_seals s WHERE s.company_id = company ORDER BY s.seal_no DESC LIMIT 1;
+            -- sealed by another since these rows were read
+            is_free := is_free AND last.seal_no IS NOT DISTINCT FROM part.last_no;
+            passed_over := passed_over OR NOT is_free;
+        END IF;
+        CONTINUE WHEN NOT is_free;
+        SELECT * INTO last FROM sales_internal.audit_seals s WHERE s.company_id = company ORDER BY s.seal_no DESC LIMIT 1;
         INSERT INTO sales_internal.audit_seals (company_id, seal_no, month, ids, last_id, sealed_at, chain)
         VALUES (part.company_id, coalesce(last.seal_no, 0) + 1, part.month, part.ids, part.ids[cardinality(part.ids)], moment,
                 sales_internal.audit_mac(sales_internal.audit_link(part.company_id, coalesce(last.seal_no, 0) + 1, part.month, moment,
@@ -108,7 +128,8 @@ BEGIN
         ON CONFLICT (company_id, seal_no) DO NOTHING;
         sealed := sealed + cardinality(part.ids);
     END LOOP;
-    IF wanted IS NOT NULL THEN
+    -- What was passed over is found by the next pass, as the horizon stays where it is.
+    IF wanted IS NOT NULL OR passed_over THEN
         RETURN sealed;
     END IF;
     -- now() is before any snapshot of this transaction and before its number

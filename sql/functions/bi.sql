@@ -74,7 +74,7 @@ DECLARE
     quarters date[];
 BEGIN
     -- One at a time; who comes second has nothing to add.
-    IF NOT pg_try_advisory_xact_lock(hashtextextended('sales_assistant benchmarks', 0)) THEN
+    IF NOT sales_internal.take_lock(hashtextextended('sales_assistant benchmarks', 0), false) THEN
         RETURN 0;
     END IF;
     IF only_company IS NOT NULL THEN

@@ -148,8 +148,8 @@ BEGIN
         END IF;
     END LOOP;
     -- Who recomputes its metrics must not wait for rows that go, while this waits for rows that they hold.
-    PERFORM pg_advisory_xact_lock(sales_internal.metrics_lock_key(delete_company.company_id));
-    PERFORM sales_internal.revoke(company_id), sales_internal.audit_open_door();
+    PERFORM sales_internal.take_lock(sales_internal.metrics_lock_key(delete_company.company_id));
+    PERFORM sales_internal.revoke(company_id, company_id), sales_internal.audit_open_door();
     PERFORM sales_internal.delete_company_rows(company_id);
     PERFORM sales_internal.forget_on_coordinator(company_id);
     RAISE LOG 'sales_assistant: company % was removed by %', company_id, session_user;

@@ -112,7 +112,7 @@ BEGIN
             PERFORM sales_internal.enqueue(asked.args ->> 'kind', asked.company_id, asked.args -> 'args', asked.args ->> 'unique_key',
                                            (asked.args ->> 'run_at')::timestamptz, (asked.args ->> 'priority')::integer);
         ELSE
-            PERFORM sales_internal.revoke((asked.args ->> 'id')::uuid),
+            PERFORM sales_internal.revoke((asked.args ->> 'id')::uuid, asked.company_id),
                     sales_internal.rebind_roles(asked.company_id, (asked.args ->> 'user_id')::uuid);
         END IF;
         taken := taken + 1;
@@ -534,7 +534,7 @@ BEGIN
     END IF;
     PERFORM sales_internal.distribute_check();
     -- One at a time; all of it in this transaction, so an interruption leaves nothing half done.
-    PERFORM pg_advisory_xact_lock(hashtext('sales.distribute'));
+    PERFORM sales_internal.take_lock(hashtext('sales.distribute'));
     PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true), set_config('citus.enable_unsafe_triggers', 'on', true),
             set_config('client_min_messages', 'warning', true);
     FOR planned IN SELECT * FROM sales_internal.distribute_plan(shard_count) LOOP

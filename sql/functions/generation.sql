@@ -402,7 +402,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    in_tenant boolean := sales.current_company_id() IS NOT NULL;
+    in_tenant boolean := sales_internal.acting_company() IS NOT NULL;
 BEGIN
     IF sales_internal.restoring() THEN
         RETURN NEW;

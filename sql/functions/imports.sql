@@ -513,7 +513,7 @@ CREATE OR REPLACE FUNCTION sales_internal.import_lock_key(company uuid) RETURNS 
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT hashtextextended('sales_assistant imports ' || company, 0) $$;
-COMMENT ON FUNCTION sales_internal.import_lock_key(uuid) IS 'Advisory lock of whoever writes what a company imports';
+COMMENT ON FUNCTION sales_internal.import_lock_key(uuid) IS 'Lock (take_lock) of whoever writes what a company imports';
 REVOKE ALL ON FUNCTION sales_internal.import_lock_key(uuid) FROM PUBLIC;
 
 -- Both import_csv(): the text or the bytes of a file, in one transaction.
@@ -532,7 +532,7 @@ BEGIN
     PERFORM sales_internal.require('prospects', 'update');
     options := coalesce(options, '{}');
     -- One after the other: two that run at once would not see each other's new prospects.
-    PERFORM pg_advisory_xact_lock(sales_internal.import_lock_key(company));
+    PERFORM sales_internal.take_lock(sales_internal.import_lock_key(company));
     run := sales_internal.begin_run(company, options);
     SELECT * INTO file FROM sales_internal.csv_open(coalesce(data, ''), coalesce(encoding, options ->> 'encoding'), options ->> 'delimiter');
     PERFORM sales_internal.map_file(company, run, file.headers, file.found_encoding, file.found_delimiter, field_mapping);

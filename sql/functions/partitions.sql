@@ -222,7 +222,7 @@ DECLARE
     wanted record;
     state text;
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(hashtextextended('sales_assistant partitions', 0)) THEN
+    IF NOT sales_internal.take_lock(hashtextextended('sales_assistant partitions', 0), false) THEN
         RETURN 0;
     END IF;
     FOR wanted IN
@@ -233,17 +233,19 @@ BEGIN
                            ('analytics', 'year', interval '1 year')) p (parent, unit, step)
               CROSS JOIN generate_series(0, 2) n
               UNION ALL
-              -- And where rows lie in DEFAULT, of thirty years back and ten ahead.  Companies choose these dates: what is
-              -- further away, or infinite, stays in DEFAULT, or one of them could have tables made without end.
+              -- and wherever rows lie in DEFAULT
               SELECT DISTINCT 'audit_logs', date_trunc('month', created_at::timestamp), true FROM sales.audit_logs_default
-              WHERE created_at BETWEEN moment - interval '30 years' AND moment + interval '10 years'
               UNION ALL
               SELECT DISTINCT 'interactions', date_trunc('quarter', interaction_date::timestamp), true FROM sales.interactions_default
-              WHERE interaction_date BETWEEN moment - interval '30 years' AND moment + interval '10 years'
+              WHERE interaction_date BETWEEN '1900-01-01' AND '2199-12-31'
               UNION ALL
               SELECT DISTINCT 'analytics', date_trunc('year', date::timestamp), true FROM sales.analytics_default
-              WHERE date BETWEEN moment - interval '30 years' AND moment + interval '10 years') w
-        GROUP BY w.parent, w.at ORDER BY w.parent, w.at
+              WHERE date BETWEEN '1900-01-01' AND '2199-12-31') w
+        -- Companies choose these dates, and one could have tables made without end: what lies centuries away, and
+        -- what would be more tables than all can live with, stays in DEFAULT.
+        WHERE NOT w.has_rows OR w.parent = 'audit_logs'
+              OR (SELECT count(*) FROM pg_inherits i WHERE i.inhparent = format('sales.%I', w.parent)::regclass) < 160
+        GROUP BY w.parent, w.at ORDER BY w.parent, abs(extract(epoch FROM w.at - moment)), w.at
     LOOP
         state := sales_internal.partition_state(wanted.parent, wanted.at);
         CONTINUE WHEN state = 'attached'

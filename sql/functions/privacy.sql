@@ -600,7 +600,7 @@ BEGIN
             HINT = 'Erase in a transaction of isolation level READ COMMITTED.';
     END IF;
     -- an import writes what it had read before: it ends first
-    PERFORM pg_advisory_xact_lock(sales_internal.import_lock_key(company));
+    PERFORM sales_internal.take_lock(sales_internal.import_lock_key(company));
     -- whoever adds a row about the person holds its key: they are waited for
     SELECT p.legal_hold INTO hold FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id = person FOR UPDATE;
     IF hold IS NOT NULL THEN

@@ -291,7 +291,7 @@ CREATE OR REPLACE FUNCTION sales_internal.metrics_lock_key(company uuid) RETURNS
 LANGUAGE sql IMMUTABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT hashtextextended('sales_assistant metrics ' || company::text, 0) $$;
-COMMENT ON FUNCTION sales_internal.metrics_lock_key(uuid) IS 'Advisory lock of those who recompute a company''s metrics';
+COMMENT ON FUNCTION sales_internal.metrics_lock_key(uuid) IS 'Lock (take_lock) of those who recompute a company''s metrics';
 REVOKE ALL ON FUNCTION sales_internal.metrics_lock_key(uuid) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.refresh_companies(companies uuid[], from_day date DEFAULT NULL, to_day date DEFAULT NULL)
@@ -317,7 +317,7 @@ DECLARE
     who_day date[];
     who_added boolean[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(k)
+    PERFORM sales_internal.take_lock(k)
     FROM (SELECT sales_internal.metrics_lock_key(c) AS k FROM unnest(companies) AS c ORDER BY 1) AS x;
 
     IF current_setting('transaction_isolation') = 'read committed' THEN
@@ -458,7 +458,7 @@ BEGIN
     WHERE NOT EXISTS (SELECT FROM sales.companies c WHERE c.company_id = m.company_id);
     SELECT array_agg(company_id ORDER BY company_id) INTO companies
     FROM (SELECT DISTINCT company_id FROM sales_internal.metric_marks) AS x
-    WHERE pg_try_advisory_xact_lock(sales_internal.metrics_lock_key(company_id));
+    WHERE sales_internal.take_lock(sales_internal.metrics_lock_key(company_id), false);
     PERFORM sales_internal.refresh_stale_odds();
     IF companies IS NULL THEN
         RETURN 0;

@@ -452,7 +452,7 @@ DECLARE
     old sales.score_models;
     better boolean;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('sales_assistant training ' || company, 0));
+    PERFORM sales_internal.take_lock(hashtextextended('sales_assistant training ' || company, 0));
     PERFORM sales_internal.scoring_scope(company);
     IF NOT EXISTS (SELECT FROM sales.conversion_funnel f WHERE f.company_id = company AND f.stage IN ('client', 'perdu')) THEN
         RAISE no_data_found USING MESSAGE = 'no deal is decided yet, there is nothing to learn from',

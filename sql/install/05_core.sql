@@ -14,6 +14,13 @@ COMMENT ON FUNCTION sales_internal.now() IS
     'Start of the transaction, or what the setting sales_assistant.clock says';
 REVOKE ALL ON FUNCTION sales_internal.now() FROM PUBLIC;
 
+CREATE FUNCTION sales_internal.take_lock(key bigint, wait boolean DEFAULT true) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'sales_take_lock'
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION sales_internal.take_lock(bigint, boolean) IS
+    'Takes a lock that is the extension''s own, until the end of the transaction; false if another has it and wait is false';
+REVOKE ALL ON FUNCTION sales_internal.take_lock(bigint, boolean) FROM PUBLIC;
+
 CREATE FUNCTION sales_internal.restoring() RETURNS boolean
     AS 'MODULE_PATHNAME', 'sales_restoring'
     LANGUAGE C VOLATILE PARALLEL RESTRICTED;

@@ -159,6 +159,13 @@ DECLARE
     name text := NEW.category || '.' || NEW.key_name;
     platform sales.system_settings;
 BEGIN
+    IF TG_OP = 'DELETE' THEN
+        IF NOT OLD.is_user_configurable AND OLD.company_id = sales_internal.acting_company() THEN
+            RAISE insufficient_privilege USING MESSAGE = format('the setting %s.%s is not the company''s to change', OLD.category, OLD.key_name),
+                HINT = 'It is marked is_user_configurable = false; ask the operator of the platform.';
+        END IF;
+        RETURN OLD;
+    END IF;
     IF NEW.company_id IS NOT NULL AND NEW.company_id = sales.current_company_id() THEN
         SELECT * INTO platform FROM sales.system_settings g
         WHERE g.company_id IS NULL AND g.category = NEW.category AND g.key_name = NEW.key_name;
@@ -198,7 +205,7 @@ $$;
 COMMENT ON FUNCTION sales_internal.check_setting() IS
     'Trigger: a setting''s value fits its data_type, secrets are encrypted, and a company changes only what it may';
 REVOKE ALL ON FUNCTION sales_internal.check_setting() FROM PUBLIC;
-CREATE TRIGGER check_setting BEFORE INSERT OR UPDATE ON sales.system_settings
+CREATE TRIGGER check_setting BEFORE INSERT OR UPDATE OR DELETE ON sales.system_settings
     FOR EACH ROW EXECUTE FUNCTION sales_internal.check_setting();
 
 -- Sessions that login() has opened, and roles that bind_role() has bound.
@@ -238,12 +245,12 @@ CREATE TABLE sales_internal.issuers (
 COMMENT ON TABLE sales_internal.issuers IS 'Outside identity providers: their keys, and claims that a token must carry';
 SELECT sales_internal.dump_table('sales_internal.issuers');
 
-CREATE FUNCTION sales_internal.revoke(id uuid) RETURNS void
+CREATE FUNCTION sales_internal.revoke(id uuid, company uuid) RETURNS void
     AS 'MODULE_PATHNAME', 'sales_revoke'
     LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION sales_internal.revoke(uuid) IS
-    'At commit makes every context of this company, user or session worthless in all sessions';
-REVOKE ALL ON FUNCTION sales_internal.revoke(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.revoke(uuid, uuid) IS
+    'At commit makes every context of this company, or this user or session of it, worthless in all sessions';
+REVOKE ALL ON FUNCTION sales_internal.revoke(uuid, uuid) FROM PUBLIC;
 
 -- A bound role carries what was true when it was bound: it is bound again, or no
 -- more where its company or user has ended.
@@ -304,7 +311,7 @@ BEGIN
     IF TG_TABLE_NAME = 'companies' THEN
         UPDATE sales_internal.sessions SET revoked_at = sales_internal.now()
         WHERE company_id = NEW.company_id AND revoked_at IS NULL;
-        PERFORM sales_internal.revoke(NEW.company_id), sales_internal.rebind_roles(NEW.company_id);
+        PERFORM sales_internal.revoke(NEW.company_id, NEW.company_id), sales_internal.rebind_roles(NEW.company_id);
         RETURN NULL;
     END IF;
     FOR affected IN
@@ -318,7 +325,7 @@ BEGIN
             UPDATE sales_internal.sessions SET revoked_at = sales_internal.now()
             WHERE company_id = NEW.company_id AND user_id = affected AND revoked_at IS NULL;
         END IF;
-        PERFORM sales_internal.revoke(affected), sales_internal.rebind_roles(NEW.company_id, affected);
+        PERFORM sales_internal.revoke(affected, NEW.company_id), sales_internal.rebind_roles(NEW.company_id, affected);
     END LOOP;
     RETURN NULL;
 END
@@ -343,7 +350,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    within boolean := sales.current_company_id() IS NOT NULL;
+    within boolean := sales_internal.acting_company() IS NOT NULL;
     wrong text;
 BEGIN
     IF within THEN
@@ -386,7 +393,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF sales.current_company_id() IS NOT NULL
+    IF sales_internal.acting_company() IS NOT NULL
        AND (TG_OP <> 'UPDATE' OR NEW.role_id <> OLD.role_id OR NEW.is_active <> OLD.is_active OR lower(NEW.email) <> lower(OLD.email)
             OR (NEW.password_hash IS DISTINCT FROM OLD.password_hash AND NEW.user_id IS DISTINCT FROM sales.current_user_id()))
        AND NOT sales.has_permission('users', 'manage') THEN
@@ -409,7 +416,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    company uuid := sales.current_company_id();
+    company uuid := sales_internal.acting_company();
 BEGIN
     IF company IS NOT NULL AND NOT EXISTS (
         SELECT FROM sales.users u JOIN sales.roles r ON r.company_id = u.company_id AND r.role_id = u.role_id

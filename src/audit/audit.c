@@ -149,7 +149,7 @@ client_address(void)
 static void
 entry_stamp(AuditEntry *entry)
 {
-	const TenantContext *context = context_peek();
+	const TenantContext *context = context_actor();
 	bool		is_mine = context != NULL &&
 		memcmp(&context->company_id, &entry->company_id, UUID_LEN) == 0;
 

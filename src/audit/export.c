@@ -83,7 +83,7 @@ note_table(Export *export, Oid relid)
 	if (!OidIsValid(relid))
 		return;
 	/* No row goes out that could not be put on record. */
-	if (XactReadOnly && !RecoveryInProgress() && context_peek() != NULL)
+	if (XactReadOnly && !RecoveryInProgress() && context_actor() != NULL)
 		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 						errmsg("cannot record an export in a read-only transaction"),
 						errdetail("COPY ... TO of tenant tables goes on record in sales.audit_logs."),
@@ -125,7 +125,7 @@ export_values(const CopyStmt *copy, uint64 rows)
 static void
 export_record(const CopyStmt *copy, Export *export, uint64 rows)
 {
-	const TenantContext *context = context_peek();
+	const TenantContext *context = context_actor();
 	ListCell   *cell;
 
 	foreach(cell, export->tables)
@@ -151,7 +151,7 @@ export_record(const CopyStmt *copy, Export *export, uint64 rows)
 			};
 
 			audit_note(&note);
-			context = context_peek();
+			context = context_actor();
 			if (context == NULL)
 				break;
 		}

@@ -34,6 +34,7 @@
 #include "secrets/key.h"
 #include "storage/proc.h"
 #include "tenancy/context.h"
+#include "tenancy/context_sign.h"
 #include "tenancy/revocation.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -64,6 +65,14 @@ static bool binding = false;
 /* The company that this transaction has acted for, so that it keeps to it. */
 static LocalTransactionId seen_lxid = InvalidLocalTransactionId;
 static pg_uuid_t seen_company;
+
+/*
+ * Who has acted in this transaction and then left, without its permissions.  SQL
+ * may drop its context at any point, in the midst of a statement too: between the
+ * policies that let a row through and the triggers that ask who changes it.
+ */
+static LocalTransactionId left_lxid = InvalidLocalTransactionId;
+static TenantContext left;
 
 static const struct
 {
@@ -171,9 +180,8 @@ context_fill(TenantContext *context, json_t *payload)
 	return true;
 }
 
-/* The name that this session logged in with; SET ROLE does not change it. */
-static const char *
-login_role(void)
+const char *
+context_login_role(void)
 {
 	if (IsTransactionState())
 		return GetUserNameFromId(GetSessionUserId(), true);
@@ -190,7 +198,7 @@ is_for_this_session(json_t *payload)
 
 	if (!IsTransactionState())
 		return false;
-	my_role = login_role();
+	my_role = context_login_role();
 	my_database = get_database_name(MyDatabaseId);
 	if (database == NULL || my_database == NULL || strcmp(database, my_database) != 0)
 		return false;
@@ -236,6 +244,10 @@ context_problem(const TenantContext *context, json_t *payload, GucSource source)
 		return "It was made for another role or database.";
 	if (context->expires_at == DT_NOEND && source != PGC_S_DATABASE_USER)
 		return "It is good only as the setting that sales.bind_role() stored.";
+	/* A login that companies share could be made to begin in one of them. */
+	if (context->expires_at != DT_NOEND && !context->is_bound &&
+		(source == PGC_S_TEST || (source >= PGC_S_GLOBAL && source <= PGC_S_DATABASE_USER)))
+		return "It is a session's own, and cannot be stored for a role, a database or a function.";
 	if (context->expires_at < clock_instant())
 		return "It has expired.";
 	/* What was revoked before the start is forgotten, so such contexts go too. */
@@ -384,6 +396,12 @@ note_company(const TenantContext *context)
 static void
 context_assign_hook(const char *newval, void *extra)
 {
+	if (current != NULL && MyProc != NULL && seen_lxid == COMPAT_MY_LXID &&
+		LocalTransactionIdIsValid(seen_lxid))
+	{
+		memcpy(&left, current, offsetof(TenantContext, entries));
+		left_lxid = seen_lxid;
+	}
 	current = extra;
 	note_company(current);
 }
@@ -471,8 +489,6 @@ context_accept_carried(bool accept)
 	accepting_carried = accept;
 }
 
-static char *context_sign(json_t *payload);
-
 /* A new reference; null where the session has no context. */
 static json_t *
 current_payload(void)
@@ -555,6 +571,19 @@ context_current(void)
 	return context;
 }
 
+const TenantContext *
+context_actor(void)
+{
+	const TenantContext *context = context_peek();
+	LocalTransactionId now = MyProc != NULL ? COMPAT_MY_LXID : InvalidLocalTransactionId;
+
+	if (context != NULL || !LocalTransactionIdIsValid(now))
+		return context;
+	if (current != NULL && seen_lxid == now)
+		return current;			/* revoked meanwhile */
+	return left_lxid == now && !superuser_arg(GetSessionUserId()) ? &left : NULL;
+}
+
 const pg_uuid_t *
 context_company_or_fail(void)
 {
@@ -602,10 +631,25 @@ context_require(const char *table, Permission action)
 						 permission_name(action), table)));
 }
 
+PG_FUNCTION_INFO_V1(sales_acting_company);
 PG_FUNCTION_INFO_V1(sales_current_company_id);
 PG_FUNCTION_INFO_V1(sales_current_user_id);
 PG_FUNCTION_INFO_V1(sales_has_permission);
 PG_FUNCTION_INFO_V1(sales_company_allowing);
+
+/* sales_internal.acting_company() → uuid: of the context, or of one left in this transaction. */
+Datum
+sales_acting_company(PG_FUNCTION_ARGS)
+{
+	const TenantContext *context = context_actor();
+	pg_uuid_t  *result;
+
+	if (context == NULL)
+		PG_RETURN_NULL();
+	result = palloc(sizeof(pg_uuid_t));
+	*result = context->company_id;
+	PG_RETURN_UUID_P(result);
+}
 
 /* sales.current_company_id() → uuid: null without a context. */
 Datum
@@ -670,34 +714,7 @@ sales_company_allowing(PG_FUNCTION_ARGS)
 
 /* --- making one --- */
 
-/*
- * {"prospects": ["read", "create"], "*": ["read"]} → {"prospects": 3, "*": 1}.
- * A new reference.
- */
-static json_t *
-permission_masks(const char *permissions)
-{
-	json_t	   *in = json_loads(permissions ? permissions : "{}", 0, NULL);
-	json_t	   *out = json_new_object();
-	const char *table;
-	json_t	   *actions;
-
-	json_object_foreach(in, table, actions)
-	{
-		int			mask = 0;
-		size_t		i;
-		json_t	   *action;
-
-		json_array_foreach(actions, i, action)
-			if (json_is_string(action))
-			mask |= permission_by_name(json_string_value(action));
-		json_object_set_new(out, table, json_integer(mask));
-	}
-	json_decref(in);
-	return out;
-}
-
-static char *
+char *
 context_sign(json_t *payload)
 {
 	char	   *text = json_dumps(payload, JSON_COMPACT);
@@ -720,72 +737,6 @@ context_sign(json_t *payload)
 	free(encoded);
 	free(encoded_mac);
 	return value;
-}
-
-char *
-context_make(const ContextRequest *request)
-{
-	SpiArg		args[2] = {SPI_ARG_UUID(request->company_id), SPI_ARG_UUID(request->user_id)};
-	const pg_uuid_t *user_id = request->user_id;
-	json_t	   *payload;
-	json_t	   *expiry;
-	const char *permissions;
-	MemoryContext caller = CurrentMemoryContext;
-	char	   *value;
-
-	SPI_connect();
-	if (spi_run_as_owner("SELECT c.subscription_status::text, u.is_active::text, "
-						 "       r.permissions::text "
-						 "FROM sales.companies c "
-						 "LEFT JOIN sales.users u ON u.company_id = c.company_id "
-						 "  AND u.user_id = coalesce($2, '00000000-0000-0000-0000-000000000000') "
-						 "LEFT JOIN sales.roles r ON r.company_id = u.company_id "
-						 "  AND r.role_id = u.role_id "
-						 "WHERE c.company_id = $1",
-						 true, 1, 2, args) == 0)
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("there is no company %s", uuid_text(request->company_id))));
-	if (user_id != NULL && (spi_text(0, 2) == NULL || strcmp(spi_text(0, 2), "true") != 0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("user %s is not an active user of this company",
-						uuid_text(user_id))));
-
-	permissions = user_id != NULL
-		? spi_text(0, 3)
-		: "{\"*\": [\"read\", \"create\", \"update\", \"delete\", \"approve\", "
-		"\"export\", \"manage\"]}";
-	expiry = request->expires_at == DT_NOEND
-		? json_null()
-		: json_integer(timestamptz_to_time_t(request->expires_at));
-	payload = json_pack("{s:s, s:s?, s:s?, s:s, s:s, s:s, s:o, s:I, s:s?, s:s?, s:o}",
-						"c", uuid_text(request->company_id),
-						"u", user_id ? uuid_text(user_id) : NULL,
-						"t", request->session_id ? uuid_text(request->session_id) : NULL,
-						"s", spi_text(0, 1),
-						"r", request->role ? request->role : login_role(),
-						"d", get_database_name(MyDatabaseId),
-						"e", expiry,
-						"n", (json_int_t) GetCurrentTimestamp(),
-						"i", request->ip,
-						"a", request->user_agent,
-						"p", permission_masks(permissions));
-	if (payload == NULL)
-		elog(ERROR, "could not build the tenant context");
-	value = context_sign(payload);
-	json_decref(payload);
-	value = MemoryContextStrdup(caller, value);
-	SPI_finish();
-	return value;
-}
-
-void
-context_enter(const ContextRequest *request, bool is_local)
-{
-	(void) set_config_option("sales_assistant.context", context_make(request), PGC_USERSET,
-							 PGC_S_SESSION,
-							 is_local ? GUC_ACTION_LOCAL : GUC_ACTION_SET, true, 0,
-							 false);
 }
 
 void

@@ -58,6 +58,13 @@ extern const TenantContext *context_current(void);
 /* The same for records of who did something: the transaction is not tied to it. */
 extern const TenantContext *context_peek(void);
 
+/*
+ * Who acts: the context of now, or one that SQL has left in this transaction, of
+ * which company, user and origin alone are known.  For triggers that ask who
+ * changes a row and for records of it.  Null: nobody, or a superuser's login.
+ */
+extern const TenantContext *context_actor(void);
+
 /* The current company, or an error with a hint where there is no context. */
 extern const pg_uuid_t *context_company_or_fail(void);
 

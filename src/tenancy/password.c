@@ -53,15 +53,52 @@ password_hash(const char *password)
 	return hash;
 }
 
+/* The number that stands at the place; -1 where there is none. */
+static int
+number_at(const char *text)
+{
+	char	   *end;
+	long		number = strtol(text, &end, 10);
+
+	return end == text || *end != '$' || number < 0 || number > INT_MAX ? -1 : (int) number;
+}
+
+/*
+ * Does a check take about a second at most?  Hashes come from elsewhere too, a
+ * user may write its own, and nothing can interrupt crypt_r: one that takes hours
+ * would hold a backend through a shutdown.
+ */
+static bool
+is_affordable(const char *hash)
+{
+	static const char digits[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+	if (strncmp(hash, "$y$", 3) == 0)
+		/* flavour j, memory of 2^n blocks, block size: "j9T" is the usual one */
+		return hash[3] == 'j' && hash[4] != '\0' && hash[5] != '\0' && hash[6] == '$' &&
+			strchr(digits, hash[4]) != NULL && strchr(digits, hash[4]) <= strchr(digits, 'B') &&
+			strchr(digits, hash[5]) != NULL && strchr(digits, hash[5]) <= strchr(digits, 'T');
+	if (hash[0] == '$' && hash[1] == '2' && hash[2] != '\0' && hash[3] == '$')
+		return number_at(hash + 4) >= 0 && number_at(hash + 4) <= 14;
+	if (strncmp(hash, "$5$", 3) == 0 || strncmp(hash, "$6$", 3) == 0)
+		return strncmp(hash + 3, "rounds=", 7) != 0 ||
+			(number_at(hash + 10) >= 0 && number_at(hash + 10) <= 1000000);
+	return strncmp(hash, "$1$", 3) == 0;
+}
+
 bool
 password_verify(const char *password, const char *hash)
 {
 	/* Hash of a random password that was thrown away; same cost as real ones. */
 	static const char decoy[] =
 		"$y$j9T$Nd11VJxRm.6Ajv7Z.y5Cd.$LWWCewpOUqEvNrSCgJZAf0aL2r8uSPoNoJJaF65A309";
-	const char *expected = hash != NULL ? hash : decoy;
+	const char *expected;
 	char	   *actual;
 	bool		same;
+
+	if (hash != NULL && !is_affordable(hash))
+		hash = NULL;
+	expected = hash != NULL ? hash : decoy;
 
 	if (strlen(password) > PASSWORD_MAX_LENGTH)
 		return false;

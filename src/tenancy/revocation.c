@@ -3,15 +3,17 @@
  *		Contexts taken back before they expire.
  *
  * A context is judged without reading a table, so that it works wherever a
- * setting does; what was revoked therefore stands in shared memory, a ring of
+ * setting does; what was revoked therefore stands in shared memory, a table of
  * ids (companies, users, sessions) with the time of revocation.  A backend
  * judges its context again when the count of revocations has changed, which
- * costs one atomic read otherwise.  When the ring is full the oldest entry
- * goes, and every context signed before it counts as revoked: users log in
- * again, nobody stays in.  A restart, after a crash too, empties the ring, and so
- * contexts that were signed before it are refused.
+ * costs one atomic read otherwise.  What is revoked again takes the place that it
+ * has, and a company that wants more than its places has all its contexts revoked
+ * at once, so that it cannot fill the table with its own.  When the table is full
+ * all the same the oldest entry goes, and every context signed before it counts as
+ * revoked: users log in again, nobody stays in.  A restart, after a crash too,
+ * empties the table, and so contexts that were signed before it are refused.
  *
- * Without preload there is no ring: tokens are still refused by use_session(),
+ * Without preload there is no table: tokens are still refused by use_session(),
  * and a context that is in use ends with its token's expiry.
  */
 #include "postgres.h"
@@ -30,11 +32,14 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#define RING 4096
+#define PLACES 4096
+#define PLACES_OF_COMPANY 64
 
 typedef struct Revoked
 {
 	pg_uuid_t	id;
+	pg_uuid_t	company;
+	bool		for_many;		/* of a company that has no place left: not of its bound roles */
 	TimestampTz asked_at;		/* revocation_add() */
 	TimestampTz at;				/* commit */
 } Revoked;
@@ -42,10 +47,10 @@ typedef struct Revoked
 typedef struct RevocationState
 {
 	LWLock	   *lock;
-	pg_atomic_uint64 count;		/* of entries that the ring was given since the start */
 	pg_atomic_uint64 generation;	/* of all revocations; contexts are judged anew */
 	TimestampTz horizon;		/* contexts signed before it count as revoked */
-	Revoked		ring[RING];
+	int			used;
+	Revoked		places[PLACES];
 } RevocationState;
 
 static RevocationState *state = NULL;
@@ -77,23 +82,50 @@ revocation_shmem_startup(void)
 		state->lock = &(GetNamedLWLockTranche("sales_assistant_revocations"))->lock;
 		/* also after a crash, when the postmaster's start is older than what was lost */
 		state->horizon = GetCurrentTimestamp();
-		pg_atomic_init_u64(&state->count, 0);
 		pg_atomic_init_u64(&state->generation, 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
 
+/* The place that an id has, or gets; `for_many` entries are of a company as a whole. */
+static Revoked *
+place_for(const Revoked *revoked)
+{
+	Revoked    *oldest = NULL;
+	int			of_company = 0;
+
+	for (int i = 0; i < state->used; i++)
+	{
+		Revoked    *place = &state->places[i];
+
+		if (place->for_many == revoked->for_many && memcmp(&place->id, &revoked->id, UUID_LEN) == 0)
+			return place;
+		if (memcmp(&place->company, &revoked->company, UUID_LEN) == 0)
+			of_company++;
+		if (oldest == NULL || place->at < oldest->at)
+			oldest = place;
+	}
+	if (of_company >= PLACES_OF_COMPANY && !revoked->for_many)
+		return NULL;
+	if (state->used < PLACES)
+		return &state->places[state->used++];
+	state->horizon = Max(state->horizon, oldest->at);
+	return oldest;
+}
+
 static void
 publish(const Revoked *revoked, TimestampTz at)
 {
-	uint64		n = pg_atomic_read_u64(&state->count);
-	Revoked    *slot = &state->ring[n % RING];
+	Revoked		whole = {.id = revoked->company,.company = revoked->company,.for_many = true};
+	Revoked    *place = place_for(revoked);
 
-	if (n >= RING)
-		state->horizon = Max(state->horizon, slot->at);
-	*slot = *revoked;
-	slot->at = at;
-	pg_atomic_write_u64(&state->count, n + 1);
+	if (place == NULL)
+	{
+		revoked = &whole;
+		place = place_for(revoked);
+	}
+	*place = *revoked;
+	place->at = at;
 	pg_atomic_fetch_add_u64(&state->generation, 1);
 }
 
@@ -135,12 +167,13 @@ revocation_init(void)
 }
 
 void
-revocation_add(const pg_uuid_t *id)
+revocation_add(const pg_uuid_t *id, const pg_uuid_t *company)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	Revoked    *revoked = palloc0(sizeof(Revoked));
 
 	revoked->id = *id;
+	revoked->company = *company;
 	revoked->asked_at = GetCurrentTimestamp();
 	pending = lappend(pending, revoked);
 	MemoryContextSwitchTo(old);
@@ -167,27 +200,29 @@ bool
 revocation_covers(const pg_uuid_t *id, TimestampTz signed_at, bool bound)
 {
 	bool		covered;
-	uint64		n;
 
 	if (state == NULL)
 		return false;
 	LWLockAcquire(state->lock, LW_SHARED);
 	/* A bound role's context is good only as its setting, which was replaced. */
 	covered = !bound && signed_at < state->horizon;
-	n = pg_atomic_read_u64(&state->count);
-	for (uint64 i = 0; i < Min(n, RING) && !covered; i++)
-		covered = signed_at <= (bound ? state->ring[i].asked_at : state->ring[i].at) &&
-			memcmp(&state->ring[i].id, id, UUID_LEN) == 0;
+	for (int i = 0; i < state->used && !covered; i++)
+	{
+		const Revoked *place = &state->places[i];
+
+		covered = signed_at <= (bound ? place->asked_at : place->at) && !(bound && place->for_many) &&
+			memcmp(&place->id, id, UUID_LEN) == 0;
+	}
 	LWLockRelease(state->lock);
 	return covered;
 }
 
 PG_FUNCTION_INFO_V1(sales_revoke);
 
-/* sales_internal.revoke(id uuid) */
+/* sales_internal.revoke(id uuid, company uuid) */
 Datum
 sales_revoke(PG_FUNCTION_ARGS)
 {
-	revocation_add(PG_GETARG_UUID_P(0));
+	revocation_add(PG_GETARG_UUID_P(0), PG_GETARG_UUID_P(1));
 	PG_RETURN_VOID();
 }

@@ -5,10 +5,10 @@
 #include "utils/uuid.h"
 
 /*
- * Makes every context of a company, user or session that was signed until now
- * worthless, in all sessions, when this transaction commits.
+ * Makes every context of a company, or of a user or session of it, that was signed
+ * until now worthless, in all sessions, when this transaction commits.
  */
-extern void revocation_add(const pg_uuid_t *id);
+extern void revocation_add(const pg_uuid_t *id, const pg_uuid_t *company);
 
 /*
  * At once, whatever becomes of the transaction: every context signed until now,

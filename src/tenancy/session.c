@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "core/clock.h"
@@ -19,6 +20,7 @@
 #include "common/sha2.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "tenancy/context.h"
 #include "tenancy/issuer.h"
 #include "tenancy/password.h"
@@ -27,6 +29,7 @@
 #include "tenancy/token.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/formatting.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
@@ -56,6 +59,18 @@ text_argument(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
+/*
+ * Sessions of one login see each other's statements in pg_stat_activity, and the
+ * companies of a platform share a login: what holds a password or a token is not
+ * shown there any longer than it takes to get here.  (As a parameter of the
+ * extended protocol it is not shown at all.)
+ */
+static void
+hide_statement(const char *shown)
+{
+	pgstat_report_activity(STATE_RUNNING, shown);
+}
+
 static TimestampTz
 in_seconds(int64 seconds)
 {
@@ -83,6 +98,7 @@ sales_login(PG_FUNCTION_ARGS)
 	SpiArg		args[7];
 	char	   *jwt;
 
+	hide_statement("SELECT sales.login(...)");
 	require_argument(fcinfo, 0, "domain");
 	require_argument(fcinfo, 1, "email");
 	require_argument(fcinfo, 2, "password");
@@ -93,9 +109,9 @@ sales_login(PG_FUNCTION_ARGS)
 	/* As sales_internal.plain_domain() keeps it: "@company.com" is the same company, and the same account to throttle. */
 	while (*domain == ' ' || *domain == '@')
 		domain++;
+	/* In lower case by the rules that find the user: to some, K is also the sign of the kelvin. */
 	account = psprintf("%s/%s", domain, email);
-	for (char *c = account; *c; c++)
-		*c = pg_ascii_tolower((unsigned char) *c);
+	account = str_tolower(account, strlen(account), DEFAULT_COLLATION_OID);
 	wait = throttle_wait(account);
 	if (wait > 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
@@ -161,7 +177,9 @@ sales_set_password(PG_FUNCTION_ARGS)
 	const pg_uuid_t *company = NULL;
 	pg_uuid_t  *user;
 	SpiArg		args[3];
+	bool		isnull;
 
+	hide_statement("SELECT sales.set_password(...)");
 	require_argument(fcinfo, 0, "user_id");
 	require_argument(fcinfo, 1, "password");
 	user = PG_GETARG_UUID_P(0);
@@ -180,12 +198,12 @@ sales_set_password(PG_FUNCTION_ARGS)
 	args[2] = SPI_ARG_UUID(company);
 	SPI_connect();
 	if (spi_run_as_owner("UPDATE sales.users SET password_hash = $2 "
-						 "WHERE user_id = $1 AND company_id = coalesce($3, company_id)",
+						 "WHERE user_id = $1 AND company_id = coalesce($3, company_id) RETURNING company_id",
 						 false, 0, 3, args) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("there is no user %s in this company", uuid_text(user))));
 	/* Whoever knew the old password is out. */
-	revocation_add(user);
+	revocation_add(user, DatumGetUUIDP(spi_datum(0, 1, &isnull)));
 	spi_run_as_owner("UPDATE sales_internal.sessions SET revoked_at = sales_internal.now() "
 					 "WHERE user_id = $1 AND revoked_at IS NULL", false, 0, 1, args);
 	SPI_finish();
@@ -298,6 +316,7 @@ sales_use_session(PG_FUNCTION_ARGS)
 	char	   *payload;
 	pg_uuid_t  *company;
 
+	hide_statement("SELECT sales.use_session(...)");
 	require_argument(fcinfo, 0, "token");
 	text = text_argument(fcinfo, 0);
 	if (is_local && !IsTransactionBlock())
@@ -453,7 +472,7 @@ sales_logout(PG_FUNCTION_ARGS)
 					 false, 0, 3, args);
 	SPI_finish();
 	if (context->has_session)
-		revocation_add(&context->session_id);
+		revocation_add(&context->session_id, &context->company_id);
 	(void) set_config_option("sales_assistant.context", "", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SET, true, 0, false);
 	PG_RETURN_VOID();

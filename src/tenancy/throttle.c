@@ -7,7 +7,10 @@
  * and in the backend alone (with a pause at each failure) when it is not.
  * After five failures an account waits 2, 4, 8 ... at most 900 seconds between
  * guesses.  The table has a fixed size; a new account takes the place of the
- * one that failed longest ago among the eight slots that its hash allows.
+ * one with the fewest failures among the eight slots that its hash allows, those
+ * of before yesterday counting as none.  Which slots those are nobody can tell: the
+ * hash has a seed of this start.  So who makes up accounts to have a count forgotten
+ * must fail at each of them as often as at the one that he is after.
  */
 #include "postgres.h"
 
@@ -25,6 +28,7 @@
 #define THROTTLE_WAYS 8
 #define THROTTLE_FREE_GUESSES 5
 #define THROTTLE_MAX_SECONDS 900
+#define THROTTLE_FORGET_SECONDS INT64CONST(86400)
 
 typedef struct ThrottleSlot
 {
@@ -36,6 +40,7 @@ typedef struct ThrottleSlot
 typedef struct ThrottleState
 {
 	LWLock	   *lock;			/* null without shared memory */
+	uint64		seed;
 	ThrottleSlot slots[THROTTLE_SLOTS];
 } ThrottleState;
 
@@ -65,6 +70,8 @@ throttle_shmem_startup(void)
 	{
 		memset(state, 0, sizeof(ThrottleState));
 		state->lock = &(GetNamedLWLockTranche("sales_assistant_throttle"))->lock;
+		if (!pg_strong_random(&state->seed, sizeof(state->seed)))
+			elog(FATAL, "could not get random bytes");
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -100,16 +107,24 @@ static uint64
 throttle_hash(const char *account)
 {
 	uint64		hash = hash_bytes_extended((const unsigned char *) account,
-										   strlen(account), MyDatabaseId);
+										   strlen(account), state->seed ^ MyDatabaseId);
 
 	return hash == 0 ? 1 : hash;
+}
+
+/* Failures that keep a slot; 0: anybody may have it. */
+static int
+standing_failures(const ThrottleSlot *slot, TimestampTz now)
+{
+	return now - slot->last > THROTTLE_FORGET_SECONDS * USECS_PER_SEC ? 0 : slot->failures;
 }
 
 /* The account's slot; with `take`, one of another account if need be. */
 static ThrottleSlot *
 throttle_slot(uint64 account, bool take)
 {
-	ThrottleSlot *oldest = NULL;
+	ThrottleSlot *least = NULL;
+	TimestampTz now = clock_instant();
 
 	for (int i = 0; i < THROTTLE_WAYS; i++)
 	{
@@ -117,14 +132,15 @@ throttle_slot(uint64 account, bool take)
 
 		if (slot->account == account)
 			return slot;
-		if (oldest == NULL || slot->last < oldest->last)
-			oldest = slot;
+		if (least == NULL || standing_failures(slot, now) < standing_failures(least, now) ||
+			(standing_failures(slot, now) == standing_failures(least, now) && slot->last < least->last))
+			least = slot;
 	}
 	if (!take)
 		return NULL;
-	memset(oldest, 0, sizeof(ThrottleSlot));
-	oldest->account = account;
-	return oldest;
+	memset(least, 0, sizeof(ThrottleSlot));
+	least->account = account;
+	return least;
 }
 
 int

@@ -65,11 +65,11 @@ SELECT (SELECT ai_score IS NOT NULL FROM sales.prospects WHERE email = 'b@x.test
 SELECT count(*) FILTER (WHERE relname ~ 'interactions_(1850|0001|2900|29427)') AS far, count(*) > 0 AS near
 FROM pg_class WHERE relnamespace = 'sales'::regnamespace AND relispartition;
 -- and its own users log in
+RESET sales_assistant.clock;
 SET SESSION AUTHORIZATION regress_app;
 SELECT helpers.try($$SELECT sales.login('alpha.test', 'admin@alpha.test', 'alpha-secret-1')$$) AS login;
 :be_super
 SET client_min_messages = error;
-RESET sales_assistant.clock;
 DELETE FROM sales.system_settings WHERE description = 'attack';
 DELETE FROM sales.import_jobs;
 DELETE FROM sales_internal.jobs;

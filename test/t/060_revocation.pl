@@ -89,6 +89,20 @@ like($err, qr/revoked/, 'and ends its own');
 is($node->safe_psql('postgres', "BEGIN; UPDATE sales.users SET is_active = false; ROLLBACK; SELECT 1"), '1', 'a change is rolled back');
 is($node->safe_psql('postgres', "SET sales_assistant.context = '$first'; SELECT name FROM sales.products", extra_params => [ '-U', 'app' ]), 'Alpha product', 'nothing was revoked');
 
+# a company that revokes without end has its own contexts revoked, and nobody else's
+my $beta = $node->safe_psql('postgres', q{SELECT sales.use_session(sales.login('beta.test', 'b@beta.test', 'beta-secret'), false) \g /dev/null
+SELECT current_setting('sales_assistant.context')}, extra_params => [ '-U', 'app' ]);
+$node->safe_psql('postgres', q{INSERT INTO sales.users (company_id, email, role_id)
+SELECT r.company_id, g || '@beta.test', r.role_id FROM sales.roles r JOIN sales.companies c USING (company_id), generate_series(1, 5000) g
+WHERE c.name = 'Beta' AND r.name = 'seller';
+UPDATE sales.users SET is_active = false WHERE email ~ '^[0-9]+@beta.test$';
+UPDATE sales.users SET is_active = true WHERE email ~ '^[0-9]+@beta.test$';});
+is($node->safe_psql('postgres', "SET sales_assistant.context = '$first'; SELECT name FROM sales.products", extra_params => [ '-U', 'app' ]), 'Alpha product', 'ten thousand revocations of a company leave the others');
+($rc, $out, $err) = $node->psql('postgres', "SET sales_assistant.context = '$beta'", extra_params => [ '-U', 'app' ]);
+like($err, qr/revoked/, 'and end all of its own');
+both("UPDATE sales.users SET is_active = false WHERE email = 'a\@alpha.test'", 'deactivation after that', 'nothing',
+	"UPDATE sales.users SET is_active = true WHERE email = 'a\@alpha.test'");
+
 # a new password
 both("SELECT sales.set_password((SELECT user_id FROM sales.users WHERE email = 'a\@alpha.test'), 'alpha-secret')", 'a new password', 'nothing');
 
