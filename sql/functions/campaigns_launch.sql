@@ -478,10 +478,12 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = format('the key of the service "%s" is not for the provider "%s"', wrong, NEW.provider),
             HINT = 'Store the provider''s key in api_keys under its name.';
     END IF;
+    PERFORM sales_internal.bind_key(NEW.company_id, u.key, array_agg(u.url))
+    FROM (VALUES (NEW.smtp_key_id, NEW.smtp_url), (NEW.imap_key_id, NEW.imap_url)) u (key, url) WHERE u.key IS NOT NULL GROUP BY u.key;
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.guard_mailbox() IS 'Trigger: a mailbox logs in with keys that were stored for mailboxes alone';
+COMMENT ON FUNCTION sales_internal.guard_mailbox() IS 'Trigger: a mailbox logs in with keys that were stored for mailboxes, and for its servers, alone';
 REVOKE ALL ON FUNCTION sales_internal.guard_mailbox() FROM PUBLIC;
-CREATE OR REPLACE TRIGGER guard_mailbox BEFORE INSERT OR UPDATE OF smtp_key_id, imap_key_id, provider, provider_key_id ON sales.mailboxes
+CREATE OR REPLACE TRIGGER guard_mailbox BEFORE INSERT OR UPDATE OF smtp_url, smtp_key_id, imap_url, imap_key_id, provider, provider_key_id ON sales.mailboxes
     FOR EACH ROW EXECUTE FUNCTION sales_internal.guard_mailbox();

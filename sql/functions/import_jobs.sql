@@ -168,6 +168,10 @@ BEGIN
             RAISE no_data_found USING MESSAGE = format('there is no key %s', config ->> 'api_key_id'),
                 HINT = 'Write the secret as password, or see sales.api_keys.';
         END IF;
+        IF NEW.source_config ->> 'api_key_id' IS NOT NULL THEN
+            PERFORM sales_internal.bind_key(NEW.company_id, (NEW.source_config ->> 'api_key_id')::uuid,
+                                            ARRAY[sales_internal.import_settings(NEW.source_type, NEW.source_config) ->> 'url']);
+        END IF;
     END IF;
     -- A job that is made active again misses nothing: it begins from now.
     IF TG_OP = 'INSERT' OR NEW.schedule_cron IS DISTINCT FROM OLD.schedule_cron

@@ -75,7 +75,7 @@ FROM (VALUES
     ('sales.companies', 'none', 'keep', 'The company itself', 'name domain language timezone'),
     ('sales.roles', 'none', 'keep', 'Set-up', 'name description permissions'),
     ('sales.system_settings', 'none', 'keep', 'Set-up', 'category key_name value description'),
-    ('sales.api_keys', 'none', 'keep', 'Keys of services', 'service_name key_value key_last4'),
+    ('sales.api_keys', 'none', 'keep', 'Keys of services', 'service_name key_value key_last4 key_hosts'),
     ('sales.products', 'none', 'keep', 'Catalogue', 'name description target_market'),
     ('sales.product_pricing', 'none', 'keep', 'Catalogue', 'currency'),
     ('sales.product_benefits', 'none', 'keep', 'Catalogue', 'benefit_text'),
@@ -624,6 +624,16 @@ $$;
 COMMENT ON FUNCTION sales_internal.erase_person(uuid, uuid, text) IS 'gdpr_erase() for a given company, without asking for a permission';
 REVOKE ALL ON FUNCTION sales_internal.erase_person(uuid, uuid, text) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.values_text(body jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(CASE WHEN jsonb_typeof(e.value) IN ('object', 'array') THEN e.value::text ELSE e.value #>> '{}' END, ' ')
+    FROM jsonb_each(CASE WHEN jsonb_typeof(body) = 'object' THEN body ELSE '{}' END) e
+$$;
+COMMENT ON FUNCTION sales_internal.values_text(jsonb) IS 'The values of an audit row without the names of their columns';
+REVOKE ALL ON FUNCTION sales_internal.values_text(jsonb) FROM PUBLIC;
+
 -- Audit rows of the person, and of others whose values name it.
 CREATE OR REPLACE FUNCTION sales_internal.erase_audit(company uuid, keys uuid[], pattern sales_internal.person_pattern) RETURNS void
 LANGUAGE plpgsql
@@ -635,7 +645,11 @@ BEGIN
     SET values_digest = coalesce(l.values_digest, sales_internal.audit_values_digest(l.digest, l.audit_id, l.old_values, l.new_values)),
         old_values = CASE WHEN l.old_values IS NOT NULL THEN '{}'::jsonb END, new_values = CASE WHEN l.new_values IS NOT NULL THEN '{}'::jsonb END
     WHERE l.company_id = company
-      AND (l.record_id = ANY (keys) OR sales_internal.mentions(concat_ws(' ', l.old_values::text, l.new_values::text), pattern));
+      -- Of other rows, where a person may stand and in a value: whose name reads like a column's blanks no record of users, roles or keys.
+      AND (l.record_id = ANY (keys)
+           OR (l.table_name = ANY (ARRAY(SELECT DISTINCT substr(m.table_name, 7) FROM sales_internal.data_map m WHERE m.table_name LIKE 'sales.%' AND m.on_erase <> 'keep'))
+               AND sales_internal.mentions(concat_ws(' ', l.old_values::text, l.new_values::text), pattern)
+               AND sales_internal.mentions(concat_ws(' ', sales_internal.values_text(l.old_values), sales_internal.values_text(l.new_values)), pattern)));
     PERFORM sales_internal.audit_close_door();
 END
 $$;

@@ -277,6 +277,26 @@ GRANT SELECT ON sales.worker_status TO sales_admin, pg_monitor;
 GRANT EXECUTE ON FUNCTION sales_internal.now() TO sales_admin, pg_monitor;
 GRANT USAGE ON SCHEMA sales TO pg_monitor;
 
+-- Whose it is to cancel or try again: who asked for it, and who may update jobs.
+CREATE OR REPLACE FUNCTION sales_internal.require_job(company uuid, job uuid) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    asked_by uuid;
+BEGIN
+    SELECT j.created_by INTO asked_by FROM sales_internal.jobs j WHERE j.job_id = job AND j.company_id = company;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = format('there is no job %s', job), HINT = 'See sales.jobs.';
+    ELSIF asked_by IS NULL OR asked_by IS DISTINCT FROM sales.current_user_id() THEN
+        PERFORM sales_internal.require('jobs', 'update');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.require_job(uuid, uuid) IS
+    'Error unless the company has the job, and the user has asked for it or may update jobs';
+REVOKE ALL ON FUNCTION sales_internal.require_job(uuid, uuid) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales.cancel_job(job_id uuid) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -284,17 +304,11 @@ AS $$
 DECLARE
     company uuid := sales_internal.require_company();
 BEGIN
+    PERFORM sales_internal.require_job(company, cancel_job.job_id);
     UPDATE sales_internal.jobs j
     SET state = 'cancelled', finished_at = sales_internal.now(), lease_until = NULL
     WHERE j.job_id = cancel_job.job_id AND j.company_id = company AND j.state IN ('queued', 'running');
-    IF FOUND THEN
-        RETURN true;
-    END IF;
-    IF NOT EXISTS (SELECT FROM sales_internal.jobs j
-                   WHERE j.job_id = cancel_job.job_id AND j.company_id = company) THEN
-        RAISE no_data_found USING MESSAGE = format('there is no job %s', job_id), HINT = 'See sales.jobs.';
-    END IF;
-    RETURN false;
+    RETURN FOUND;
 END
 $$;
 COMMENT ON FUNCTION sales.cancel_job(uuid) IS
@@ -309,6 +323,7 @@ AS $$
 DECLARE
     company uuid := sales_internal.require_company();
 BEGIN
+    PERFORM sales_internal.require_job(company, retry_job.job_id);
     UPDATE sales_internal.jobs j
     SET state = 'queued', attempts = 0, run_at = sales_internal.now(), finished_at = NULL, error = NULL
     WHERE j.job_id = retry_job.job_id AND j.company_id = company AND j.state IN ('failed', 'cancelled')
@@ -318,10 +333,6 @@ BEGIN
     IF FOUND THEN
         PERFORM sales_internal.wake_workers();
         RETURN true;
-    END IF;
-    IF NOT EXISTS (SELECT FROM sales_internal.jobs j
-                   WHERE j.job_id = retry_job.job_id AND j.company_id = company) THEN
-        RAISE no_data_found USING MESSAGE = format('there is no job %s', job_id), HINT = 'See sales.jobs.';
     END IF;
     RETURN false;
 END

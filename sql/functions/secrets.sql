@@ -9,6 +9,83 @@ COMMENT ON FUNCTION sales.rotate_master_key(text) IS
 REVOKE ALL ON FUNCTION sales.rotate_master_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.rotate_master_key(text) TO sales_admin;
 
+-- --- where a key goes ---
+
+-- The provider of a key's service has the host from the platform.  A mail server or the source of an import is named by the
+-- company: whoever may change that could have the key sent to himself.  So such a key goes to the hosts that it was first used
+-- with, and to no other; and a provider's key, to its provider alone.
+CREATE OR REPLACE FUNCTION sales_internal.bind_key(company uuid, key_id uuid, urls text[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    hosts text[] := ARRAY(SELECT DISTINCT lower(substring(u FROM '^[A-Za-z]+://(?:[^/?#@]*@)?(\[[^]]*\]|[^:/?#]+)')) AS host FROM unnest(urls) u WHERE u IS NOT NULL ORDER BY host);
+    key record;
+BEGIN
+    SELECT k.service_name, k.key_hosts INTO key FROM sales.api_keys k WHERE k.company_id = company AND k.api_key_id = key_id FOR NO KEY UPDATE;
+    IF NOT FOUND OR hosts = '{}' THEN
+        RETURN;
+    ELSIF EXISTS (SELECT FROM sales.providers p WHERE coalesce(p.service, p.name) = sales_internal.service_of(key.service_name)) THEN
+        RAISE insufficient_privilege USING MESSAGE = format('the key of the service "%s" is for its provider alone', key.service_name),
+            HINT = 'Store the secret of a mail server or an import in api_keys under a service_name of its own, such as mailbox or import.';
+    ELSIF key.key_hosts IS NULL THEN
+        UPDATE sales.api_keys k SET key_hosts = hosts WHERE k.company_id = company AND k.api_key_id = key_id;
+    ELSIF NOT hosts <@ key.key_hosts THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('the key was stored for %s and is not sent to %s', array_to_string(key.key_hosts, ', '), array_to_string(hosts, ', ')),
+            HINT = 'Write the secret again: as another row of sales.api_keys, or into key_value of this one.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.bind_key(uuid, uuid, text[]) IS
+    'Notes the hosts of these URLs as those that a key is for, or an error where it is for others or for a provider';
+REVOKE ALL ON FUNCTION sales_internal.bind_key(uuid, uuid, text[]) FROM PUBLIC;
+
+-- Asked for every call that names a key, from C, under a pinned search_path: it does not set it again.
+CREATE OR REPLACE FUNCTION sales_internal.key_for_call(company uuid, key_id uuid, url text, provider text) RETURNS text
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    key record;
+BEGIN
+    SELECT k.service_name, k.key_value INTO key FROM sales.api_keys k WHERE k.company_id = company AND k.api_key_id = key_id;
+    IF FOUND AND NOT EXISTS (SELECT FROM sales.providers p
+                             WHERE p.name = provider AND coalesce(p.service, p.name) = sales_internal.service_of(key.service_name)) THEN
+        PERFORM sales_internal.bind_key(company, key_id, ARRAY[url]);
+    END IF;
+    RETURN key.key_value;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.key_for_call(uuid, uuid, text, text) IS
+    'The sealed key of a company that a call names, if it may go to that URL; null where there is none';
+REVOKE ALL ON FUNCTION sales_internal.key_for_call(uuid, uuid, text, text) FROM PUBLIC;
+
+-- A secret that is written anew is for wherever it is used first; one that is not stays what it is, and where it is for.
+CREATE OR REPLACE FUNCTION sales_internal.guard_key() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF sales_internal.restoring() THEN
+        RETURN NEW;
+    ELSIF TG_OP = 'INSERT' OR NEW.key_value <> OLD.key_value THEN
+        NEW.key_hosts := NULL;
+    ELSIF sales_internal.service_of(NEW.service_name) <> sales_internal.service_of(OLD.service_name)
+          OR (OLD.key_hosts IS NOT NULL AND NEW.key_hosts IS DISTINCT FROM OLD.key_hosts) THEN
+        RAISE insufficient_privilege USING MESSAGE = format('a stored secret stays the one of the service "%s"%s', OLD.service_name,
+                                                            coalesce(' and of ' || array_to_string(OLD.key_hosts, ', '), '')),
+            HINT = 'Write the secret again, in the same UPDATE or as another row of sales.api_keys.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.guard_key() IS 'Trigger: a secret is used for another service or host only by whoever knows it';
+REVOKE ALL ON FUNCTION sales_internal.guard_key() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER guard_key BEFORE INSERT OR UPDATE ON sales.api_keys
+    FOR EACH ROW EXECUTE FUNCTION sales_internal.guard_key();
+
+-- --- another master key ---
+
 -- Every column that holds sealed text: the owner is what cipher_seal() was given.
 CREATE OR REPLACE FUNCTION sales_internal.sealed_columns()
 RETURNS TABLE (place integer, "table" regclass, key text, "column" text, owner text, condition text)

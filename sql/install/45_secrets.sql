@@ -14,6 +14,7 @@ CREATE TABLE sales.api_keys (
     created_at timestamptz NOT NULL DEFAULT now(),
     key_last4 text,
     usage_month date,
+    key_hosts text[],
     UNIQUE (company_id, api_key_id),
     CONSTRAINT chk_usage CHECK (usage_current_month <= usage_limit_monthly)
 );
@@ -31,6 +32,8 @@ COMMENT ON COLUMN sales.api_keys.expires_at IS 'When the key ends';
 COMMENT ON COLUMN sales.api_keys.created_at IS 'When the key was stored';
 COMMENT ON COLUMN sales.api_keys.key_last4 IS 'Last four characters of the secret, to tell keys apart; null for a short one';
 COMMENT ON COLUMN sales.api_keys.usage_month IS 'Month that usage_current_month counts, its first day in the company''s timezone';
+COMMENT ON COLUMN sales.api_keys.key_hosts IS
+    'Of a key for a mail server or an import''s source: the only hosts that it is sent to, those that it was first used with; null: none yet, or a provider''s key';
 
 CREATE FUNCTION sales_internal.seal_column() RETURNS trigger
     AS 'MODULE_PATHNAME', 'sales_seal_column'

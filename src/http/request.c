@@ -161,7 +161,7 @@ add_header(struct curl_slist **headers, const char *name, const char *prefix, co
 	int			size = strlen(name) + strlen(prefix) + strlen(value) + 3;
 
 	/* A line break would start another header. */
-	if (strpbrk(name, "\r\n:") != NULL || strpbrk(value, "\r\n") != NULL)
+	if (strpbrk(name, "\r\n:") != NULL || strpbrk(prefix, "\r\n") != NULL || strpbrk(value, "\r\n") != NULL)
 		return false;
 	line = malloc(size);
 	if (line == NULL)

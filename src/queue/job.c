@@ -231,7 +231,7 @@ job_secret(const Job *job, const char *request)
 	json_t	   *value;
 	const char *id;
 	pg_uuid_t	key_id;
-	SpiArg		args[2];
+	SpiArg		args[4];
 	bool		named;
 	char	   *owner;
 
@@ -240,6 +240,8 @@ job_secret(const Job *job, const char *request)
 	value = json_loads(request, 0, NULL);
 	id = json_string_value(json_object_get(value, "api_key_id"));
 	named = id != NULL && uuid_parse(id, &key_id);
+	args[2] = SPI_ARG_TEXT(json_string_value(json_object_get(value, "url")));
+	args[3] = SPI_ARG_TEXT(json_string_value(json_object_get(value, "provider")));
 	json_decref(value);
 	if (!named)
 		return NULL;
@@ -255,10 +257,10 @@ job_secret(const Job *job, const char *request)
 		char	   *sealed;
 		char	   *secret;
 
-		if (spi_run_kept("SELECT key_value FROM sales.api_keys "
-						 "WHERE company_id = $1 AND api_key_id = $2", false, 1, 2, args) == 0)
-			return NULL;
+		spi_run_kept("SELECT sales_internal.key_for_call($1, $2, $3, $4)", false, 1, 4, args);
 		sealed = spi_text(0, 1);
+		if (sealed == NULL)
+			return NULL;
 		secret = look == 0 ? cipher_try_open(sealed, owner, NULL) : cipher_open(sealed, owner);
 		if (secret != NULL)
 			return secret;

@@ -10,7 +10,7 @@ SET client_min_messages = error;
 SELECT helpers.stop_workers() \g /dev/null
 SELECT sales.create_company('Gamma', 'gamma.test', 'starter', 'en', 'UTC', 'admin@gamma.test', 'gamma-secret-1') IS NOT NULL AS gamma;
 INSERT INTO sales.roles (company_id, name, permissions) VALUES
-    (helpers.company('gamma'), 'office', '{"*": ["read"], "users": ["update", "delete"], "roles": ["update", "delete"], "prospects": ["create", "update", "delete"], "messages": ["create", "update"], "system_settings": ["create", "update", "delete"]}');
+    (helpers.company('gamma'), 'office', '{"*": ["read"], "enrichments": ["create"], "users": ["update", "delete"], "roles": ["update", "delete"], "prospects": ["create", "update", "delete"], "messages": ["create", "update"], "system_settings": ["create", "update", "delete"]}');
 INSERT INTO sales.users (company_id, email, role_id, password_hash)
 SELECT company_id, 'clerk@gamma.test', role_id, sales_internal.hash_password('clerk-secret-1') FROM sales.roles WHERE company_id = helpers.company('gamma') AND name = 'office';
 INSERT INTO sales.users (company_id, email, role_id)
@@ -49,6 +49,23 @@ SELECT pg_temp.leave();
 ROLLBACK TO a;
 SELECT count(*) FROM sales.prospects;
 ROLLBACK;
+-- whose name reads like a column's has nothing blanked but what is about prospects
+INSERT INTO sales.prospects (first_name, last_name, email) VALUES ('role_id', 'email', 'x@erased.test') RETURNING prospect_id AS person \gset
+SELECT sales.gdpr_erase(:'person', 'attack');
+SELECT table_name, count(*) FILTER (WHERE new_values = '{}') AS blanked, count(*) > 0 AS there FROM sales.audit_logs
+WHERE action = 'create' AND table_name IN ('users', 'roles', 'system_settings') GROUP BY table_name ORDER BY table_name;
+SELECT count(*) FILTER (WHERE new_values = '{}') AS blanked, count(*) FROM sales.audit_logs WHERE action = 'create' AND table_name = 'prospects';
+-- jobs of others
+SELECT sales.enrich(prospect_id, 'website') AS job FROM sales.prospects WHERE first_name = 'Beta1' \gset
+SELECT helpers.try(format('SELECT sales.cancel_job(%L)', :'job')), helpers.try(format('SELECT sales.retry_job(%L)', :'job'));
+:be_super
+SELECT sales.set_password(user_id, 'victim-secret-1') FROM sales.users WHERE email = 'victim@gamma.test' \g /dev/null
+SET SESSION AUTHORIZATION regress_app;
+SELECT sales.use_session(sales.login('gamma.test', 'victim@gamma.test', 'victim-secret-1'), false) IS NOT NULL AS viewer;
+SELECT helpers.try(format('SELECT sales.cancel_job(%L)', :'job')), helpers.try(format('SELECT sales.retry_job(%L)', :'job'));
+SELECT helpers.be('gamma');
+SELECT helpers.try(format('SELECT sales.cancel_job(%L)', :'job'));
+SELECT sales.use_session(sales.login('gamma.test', 'clerk@gamma.test', 'clerk-secret-1'), false) IS NOT NULL AS clerk;
 -- what is not the company's to change is not its to remove
 SELECT helpers.try('DELETE FROM sales.system_settings WHERE key_name = ''ceiling''') AS remove;
 SELECT helpers.try('DELETE FROM sales.system_settings WHERE key_name = ''ceiling'' AND pg_temp.leave()') AS remove_by_leaving;

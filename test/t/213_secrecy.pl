@@ -74,7 +74,7 @@ for my $call (q{sales_internal.reseal('sa2:00000000:AAAA', 'x')}, 'sales_interna
 # --- the worker uses them; nothing shows ---
 for my $company ('Alpha', 'Beta')
 {
-	$node->safe_psql('postgres', qq{SELECT sales_internal.enqueue('probe', company_id, jsonb_build_object('url', 'http://127.0.0.1:$peer->{http}/ok?of=$company', 'api_key_id', api_key_id, 'auth', '{"query": "key"}'::jsonb))
+	$node->safe_psql('postgres', qq{SELECT sales_internal.enqueue('probe', company_id, jsonb_build_object('url', 'http://127.0.0.1:$peer->{http}/ok?of=$company', 'provider', 'hunter', 'api_key_id', api_key_id, 'auth', '{"query": "key"}'::jsonb))
 FROM sales.api_keys JOIN sales.companies USING (company_id) WHERE name = '$company' AND service_name = 'hunter'});
 }
 $node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM probed}) or diag('the calls are not made');
