@@ -30,7 +30,7 @@ DECLARE
         SELECT jsonb_object_agg(t, '["create", "update", "delete", "approve"]'::jsonb)
         FROM unnest('{products,product_pricing,product_benefits,templates,addresses,prospects,messages,tasks,interactions,
                       conversion_funnel,enrichments,import_jobs,import_uploads,email_campaigns,campaign_steps,suppressions,
-                      consents,success_reports,improvement_suggestions,jobs}'::text[]) t);
+                      consents,success_reports,improvement_suggestions}'::text[]) t);
 BEGIN
     INSERT INTO sales.roles (role_id, company_id, name, description, permissions, is_system) VALUES
         (sales.uuidv7(), company, 'admin', 'Everything',

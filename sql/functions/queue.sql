@@ -277,7 +277,7 @@ GRANT SELECT ON sales.worker_status TO sales_admin, pg_monitor;
 GRANT EXECUTE ON FUNCTION sales_internal.now() TO sales_admin, pg_monitor;
 GRANT USAGE ON SCHEMA sales TO pg_monitor;
 
--- Whose it is to cancel or try again: who asked for it, and who may update jobs.
+-- Whose it is to cancel or try again: who asked for it, who may update jobs, and who leads (approves messages).
 CREATE OR REPLACE FUNCTION sales_internal.require_job(company uuid, job uuid) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -288,13 +288,13 @@ BEGIN
     SELECT j.created_by INTO asked_by FROM sales_internal.jobs j WHERE j.job_id = job AND j.company_id = company;
     IF NOT FOUND THEN
         RAISE no_data_found USING MESSAGE = format('there is no job %s', job), HINT = 'See sales.jobs.';
-    ELSIF asked_by IS NULL OR asked_by IS DISTINCT FROM sales.current_user_id() THEN
+    ELSIF (asked_by IS NULL OR asked_by IS DISTINCT FROM sales.current_user_id()) AND NOT sales.has_permission('messages', 'approve') THEN
         PERFORM sales_internal.require('jobs', 'update');
     END IF;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.require_job(uuid, uuid) IS
-    'Error unless the company has the job, and the user has asked for it or may update jobs';
+    'Error unless the company has the job, and the user has asked for it, may update jobs, or may approve messages';
 REVOKE ALL ON FUNCTION sales_internal.require_job(uuid, uuid) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales.cancel_job(job_id uuid) RETURNS boolean

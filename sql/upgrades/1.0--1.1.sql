@@ -198,7 +198,3 @@ ALTER TABLE sales.api_keys ADD COLUMN IF NOT EXISTS key_hosts text[];
 COMMENT ON COLUMN sales.api_keys.key_hosts IS
     'Of a key for a mail server or an import''s source: the only hosts that it is sent to, those that it was first used with; null: none yet, or a provider''s key';
 GRANT SELECT (key_hosts) ON sales.api_keys TO sales_app;
-
--- Jobs of others are cancelled and tried again by who may update jobs: managers, as before.
-UPDATE sales.roles SET permissions = permissions || '{"jobs": ["create", "update", "delete", "approve"]}'
-WHERE is_system AND name = 'manager' AND NOT permissions ? 'jobs';
