@@ -2,36 +2,27 @@
  * context.c
  *		The tenant context: a setting that SQL can carry and cannot forge.
  *
- * sales_assistant.context holds "v1.PAYLOAD.MAC", both parts base64url.  The
- * payload is JSON: company, user, permissions, company status, login role,
- * database, expiry.  The MAC is HMAC-SHA256 under a key derived from the
- * master key.  The check hook accepts the empty value or a validly signed,
- * unexpired one for this role and database, and reads no table: so the context
- * follows transactions, savepoints, DISCARD ALL and parallel workers as any
- * setting does.  The assign hook keeps the parsed form, so that policies, which
- * call current_company_id() and has_permission(), read a static struct.
+ * sales_assistant.context holds what context_sign.c has signed.  The check hook
+ * accepts the empty value or a validly signed, unexpired one for this role and
+ * database, and reads no table: so the context follows transactions, savepoints,
+ * DISCARD ALL and parallel workers as any setting does.  The assign hook keeps
+ * the parsed form, so that policies, which call current_company_id() and
+ * has_permission() (policy.c), read a static struct.
  */
 #include "postgres.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #include "access/parallel.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
-#include "core/base64url.h"
 #include "core/clock.h"
 #include "core/json.h"
 #include "core/spi.h"
-#include "core/uuid.h"
 #include "distribute/planner.h"
 #include "distribute/shards.h"
 #include "fmgr.h"
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
-#include "secrets/key.h"
 #include "storage/proc.h"
 #include "tenancy/context.h"
 #include "tenancy/context_sign.h"
@@ -40,10 +31,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
-
-#define CONTEXT_VERSION "v1"
-#define CONTEXT_PURPOSE "tenant context v1"
-#define MAC_SIZE 32
 
 static char *guc_context = NULL;
 static const TenantContext *current = NULL;
@@ -74,111 +61,7 @@ static pg_uuid_t seen_company;
 static LocalTransactionId left_lxid = InvalidLocalTransactionId;
 static TenantContext left;
 
-static const struct
-{
-	const char *name;
-	Permission	bit;
-}			permission_names[] = {
-	{"read", PERMISSION_READ},
-	{"create", PERMISSION_CREATE},
-	{"update", PERMISSION_UPDATE},
-	{"delete", PERMISSION_DELETE},
-	{"approve", PERMISSION_APPROVE},
-	{"export", PERMISSION_EXPORT},
-	{"manage", PERMISSION_MANAGE},
-};
-
-int
-permission_by_name(const char *action)
-{
-	for (int i = 0; i < (int) lengthof(permission_names); i++)
-		if (strcmp(permission_names[i].name, action) == 0)
-			return permission_names[i].bit;
-	return 0;
-}
-
-static const char *
-permission_name(Permission bit)
-{
-	for (int i = 0; i < (int) lengthof(permission_names); i++)
-		if (permission_names[i].bit == bit)
-			return permission_names[i].name;
-	return "?";
-}
-
-/* The MAC under the n-th key of the key file; null, or why there is none. */
-static const char *
-context_mac(int n, const char *payload, int len, unsigned char mac[MAC_SIZE])
-{
-	unsigned char key[KEY_SIZE];
-	unsigned int maclen = MAC_SIZE;
-	const char *message = key_derive_nth(n, CONTEXT_PURPOSE, key);
-
-	if (message != NULL)
-		return message;
-	if (HMAC(EVP_sha256(), key, KEY_SIZE, (const unsigned char *) payload, len, mac,
-			 &maclen) == NULL)
-		message = "could not compute a signature";
-	OPENSSL_cleanse(key, KEY_SIZE);
-	return message;
-}
-
-/* --- reading a context --- */
-
-static bool
-context_fill(TenantContext *context, json_t *payload)
-{
-	const char *company = json_string_value(json_object_get(payload, "c"));
-	const char *user = json_string_value(json_object_get(payload, "u"));
-	const char *session = json_string_value(json_object_get(payload, "t"));
-	const char *status = json_string_value(json_object_get(payload, "s"));
-	const char *ip = json_string_value(json_object_get(payload, "i"));
-	const char *agent = json_string_value(json_object_get(payload, "a"));
-	json_t	   *expiry = json_object_get(payload, "e");
-	json_t	   *signed_at = json_object_get(payload, "n");
-	const char *table;
-	json_t	   *mask;
-
-	context->carried = json_integer_value(json_object_get(payload, "w"));
-	/* a session without a tenant carries merely what it may do */
-	if (company == NULL && status == NULL && json_is_integer(expiry) && json_object_get(payload, "w") != NULL)
-	{
-		context->expires_at = time_t_to_timestamptz((pg_time_t) json_integer_value(expiry));
-		context->is_bound = true;
-		return true;
-	}
-	if (company == NULL || !uuid_parse(company, &context->company_id) || status == NULL ||
-		!json_is_integer(signed_at))
-		return false;
-	context->signed_at = json_integer_value(signed_at);
-	if (user != NULL && !uuid_parse(user, &context->user_id))
-		return false;
-	context->has_user = (user != NULL);
-	if (session != NULL && !uuid_parse(session, &context->session_id))
-		return false;
-	context->has_session = (session != NULL);
-	context->is_bound = json_is_true(json_object_get(payload, "b"));
-	context->writable = (strcmp(status, "active") == 0);
-	context->readable = context->writable || strcmp(status, "suspended") == 0;
-	context->expires_at = json_is_integer(expiry)
-		? time_t_to_timestamptz((pg_time_t) json_integer_value(expiry))
-		: DT_NOEND;
-	strlcpy(context->ip, ip ? ip : "", sizeof(context->ip));
-	strlcpy(context->user_agent, agent ? agent : "", sizeof(context->user_agent));
-	json_object_foreach(json_object_get(payload, "p"), table, mask)
-	{
-		if (strcmp(table, "*") == 0)
-			context->any_mask = json_integer_value(mask);
-		else
-		{
-			PermissionEntry *entry = &context->entries[context->nentries++];
-
-			strlcpy(entry->table, table, NAMEDATALEN);
-			entry->mask = json_integer_value(mask);
-		}
-	}
-	return true;
-}
+/* --- may it be used --- */
 
 const char *
 context_login_role(void)
@@ -261,44 +144,6 @@ context_problem(const TenantContext *context, json_t *payload, GucSource source)
 	return NULL;
 }
 
-/*
- * Which key of the key file signed it: null and *key, or what is wrong.  A former
- * key counts for a setting that bind_role() stored, until rotate_master_key() has
- * signed that afresh.  (A parallel worker is given what its leader has checked,
- * perhaps before a change of the key.)
- */
-static const char *
-context_verify(const char *payload, const char *mac_text, GucSource source, int *key)
-{
-	int			mac_len = 0;
-	unsigned char *mac = base64url_decode(mac_text + 1, strlen(mac_text + 1), &mac_len);
-	const char *problem = "Its signature is not valid.";
-	int			most = source == PGC_S_DATABASE_USER ? KEY_RING_SIZE : 1;
-
-	*key = 0;
-	if (InitializingParallelWorker)
-		problem = NULL;
-	for (int n = 0; problem != NULL && n < most; n++)
-	{
-		unsigned char expected[MAC_SIZE];
-		const char *no_key = context_mac(n, payload, mac_text - payload, expected);
-
-		if (no_key != NULL)
-		{
-			if (n == 0)
-				problem = no_key;
-			break;
-		}
-		if (mac != NULL && mac_len == MAC_SIZE && CRYPTO_memcmp(mac, expected, MAC_SIZE) == 0)
-		{
-			*key = n;
-			problem = NULL;
-		}
-	}
-	free(mac);
-	return problem;
-}
-
 static const char *
 role_of(json_t *payload)
 {
@@ -311,47 +156,24 @@ role_of(json_t *payload)
 static bool
 check_value(char **newval, void **extra, GucSource source)
 {
-	const char *value = *newval;
-	const char *payload_text;
-	const char *mac_text;
-	unsigned char *payload_bytes = NULL;
-	json_t	   *payload = NULL;
-	TenantContext *context = NULL;
-	const char *problem = NULL;
+	json_t	   *payload;
+	TenantContext *context;
+	const char *problem;
+	bool		known = false;
 	int			key;
-	int			payload_len = 0;
-	size_t		size;
 
-	if (value == NULL || *value == '\0')
+	if (*newval == NULL || **newval == '\0')
 		return true;
-	if (strncmp(value, CONTEXT_VERSION ".", strlen(CONTEXT_VERSION) + 1) != 0)
-		return refuse("It is not of a known form.");
-	payload_text = value + strlen(CONTEXT_VERSION) + 1;
-	mac_text = strchr(payload_text, '.');
-	if (mac_text == NULL)
-		return refuse("It is not of a known form.");
-
-	problem = context_verify(payload_text, mac_text, source, &key);
+	problem = context_open(*newval, source, &key, &payload);
 	if (problem != NULL)
 		return refuse(problem);
-
-	payload_bytes = base64url_decode(payload_text, mac_text - payload_text, &payload_len);
-	if (payload_bytes != NULL)
-		payload = json_loadb((char *) payload_bytes, payload_len, 0, NULL);
-	free(payload_bytes);
-	if (payload == NULL)
-		return refuse("It is not of a known form.");
-
-	size = offsetof(TenantContext, entries) +
-		(json_object_size(json_object_get(payload, "p")) + 1) * sizeof(PermissionEntry);
-	context = compat_guc_malloc(size);
+	context = context_read(payload, &known);
 	if (context == NULL)
 	{
 		json_decref(payload);
 		return false;
 	}
-	memset(context, 0, size);
-	if (!context_fill(context, payload))
+	if (!known)
 		problem = "It is not of a known form.";
 	else if (key > 0 && context->expires_at != DT_NOEND)
 		problem = "Its signature is not valid.";
@@ -493,16 +315,11 @@ context_accept_carried(bool accept)
 static json_t *
 current_payload(void)
 {
-	const char *start = guc_context + strlen(CONTEXT_VERSION) + 1;
-	unsigned char *bytes;
 	json_t	   *payload;
-	int			len = 0;
 
 	if (current == NULL || context_peek() == NULL)
 		return NULL;
-	bytes = base64url_decode(start, strchr(start, '.') - start, &len);
-	payload = bytes != NULL ? json_loadb((char *) bytes, len, 0, NULL) : NULL;
-	free(bytes);
+	payload = context_payload(guc_context);
 	if (payload == NULL)
 		elog(ERROR, "the tenant context cannot be read");
 	return payload;
@@ -584,160 +401,7 @@ context_actor(void)
 	return left_lxid == now && !superuser_arg(GetSessionUserId()) ? &left : NULL;
 }
 
-const pg_uuid_t *
-context_company_or_fail(void)
-{
-	const TenantContext *context = context_current();
-
-	if (context == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("no tenant is set in this session"),
-				 errhint("Call sales.use_session(token) with a token of sales.login() first.")));
-	return &context->company_id;
-}
-
-static int
-permissions_in(const TenantContext *context, const char *table)
-{
-	int			mask = context->any_mask;
-
-	for (int i = 0; i < context->nentries; i++)
-		if (strcmp(context->entries[i].table, table) == 0)
-			mask |= context->entries[i].mask;
-	if (!context->writable)
-		mask &= PERMISSION_READ | PERMISSION_EXPORT;
-	return mask;
-}
-
-int
-context_permissions(const char *table)
-{
-	const TenantContext *context = context_current();
-
-	return context == NULL ? 0 : permissions_in(context, table);
-}
-
-void
-context_require(const char *table, Permission action)
-{
-	(void) context_company_or_fail();
-	if ((context_permissions(table) & action) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission to %s in %s is missing", permission_name(action), table),
-				 context_current()->writable ? 0 : errdetail("The company is suspended: it reads and exports, and writes nothing."),
-				 errhint("The user's role must allow \"%s\" on \"%s\"; see sales.roles.permissions.",
-						 permission_name(action), table)));
-}
-
-PG_FUNCTION_INFO_V1(sales_acting_company);
-PG_FUNCTION_INFO_V1(sales_current_company_id);
-PG_FUNCTION_INFO_V1(sales_current_user_id);
-PG_FUNCTION_INFO_V1(sales_has_permission);
-PG_FUNCTION_INFO_V1(sales_company_allowing);
-
-/* sales_internal.acting_company() → uuid: of the context, or of one left in this transaction. */
-Datum
-sales_acting_company(PG_FUNCTION_ARGS)
-{
-	const TenantContext *context = context_actor();
-	pg_uuid_t  *result;
-
-	if (context == NULL)
-		PG_RETURN_NULL();
-	result = palloc(sizeof(pg_uuid_t));
-	*result = context->company_id;
-	PG_RETURN_UUID_P(result);
-}
-
-/* sales.current_company_id() → uuid: null without a context. */
-Datum
-sales_current_company_id(PG_FUNCTION_ARGS)
-{
-	const TenantContext *context = context_current();
-	pg_uuid_t  *result;
-
-	if (context == NULL)
-		PG_RETURN_NULL();
-	result = palloc(sizeof(pg_uuid_t));
-	*result = context->company_id;
-	PG_RETURN_UUID_P(result);
-}
-
-/* sales.current_user_id() → uuid: null without a context or for the system. */
-Datum
-sales_current_user_id(PG_FUNCTION_ARGS)
-{
-	const TenantContext *context = context_current();
-	pg_uuid_t  *result;
-
-	if (context == NULL || !context->has_user)
-		PG_RETURN_NULL();
-	result = palloc(sizeof(pg_uuid_t));
-	*result = context->user_id;
-	PG_RETURN_UUID_P(result);
-}
-
-/* sales.has_permission(table text, action text) → boolean */
-Datum
-sales_has_permission(PG_FUNCTION_ARGS)
-{
-	char	   *table = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *action = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool		allowed = (context_permissions(table) & permission_by_name(action)) != 0;
-
-	pfree(table);
-	pfree(action);
-	PG_RETURN_BOOL(allowed);
-}
-
-/* sales.company_allowing(table text, action text) → uuid */
-Datum
-sales_company_allowing(PG_FUNCTION_ARGS)
-{
-	const TenantContext *context = context_current();
-	char	   *table = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *action = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool		allowed = context != NULL &&
-		(permissions_in(context, table) & permission_by_name(action)) != 0;
-	pg_uuid_t  *result;
-
-	pfree(table);
-	pfree(action);
-	if (!allowed)
-		PG_RETURN_NULL();
-	result = palloc(sizeof(pg_uuid_t));
-	*result = context->company_id;
-	PG_RETURN_UUID_P(result);
-}
-
 /* --- making one --- */
-
-char *
-context_sign(json_t *payload)
-{
-	char	   *text = json_dumps(payload, JSON_COMPACT);
-	char	   *encoded = base64url_encode((unsigned char *) text, strlen(text));
-	unsigned char mac[MAC_SIZE];
-	const char *problem = context_mac(0, encoded, strlen(encoded), mac);
-	char	   *encoded_mac;
-	char	   *value;
-
-	free(text);
-	if (problem != NULL)
-	{
-		free(encoded);
-		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
-						errmsg("could not sign the tenant context"),
-						errdetail_internal("%s", problem)));
-	}
-	encoded_mac = base64url_encode(mac, MAC_SIZE);
-	value = psprintf("%s.%s.%s", CONTEXT_VERSION, encoded, encoded_mac);
-	free(encoded);
-	free(encoded_mac);
-	return value;
-}
 
 void
 context_bind(const char *role, const char *context)

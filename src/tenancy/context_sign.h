@@ -2,9 +2,26 @@
 #define SALES_TENANCY_CONTEXT_SIGN_H
 
 #include "core/json.h"
+#include "tenancy/context.h"
+#include "utils/guc.h"
 
 /* The payload as the setting's value, signed by the current key; palloc'd. */
 extern char *context_sign(json_t *payload);
+
+/*
+ * What is wrong with a value's form or signature; or null, a new reference to its
+ * payload, and which key of the key file signed it (0: the current one).
+ */
+extern const char *context_open(const char *value, GucSource source, int *key, json_t **payload);
+
+/* The same of one that was found right before: a new reference, or null. */
+extern json_t *context_payload(const char *value);
+
+/*
+ * The payload as a struct, compat_guc_malloc'd; null where there is no memory.
+ * *known is false where the payload lacks what a context has.
+ */
+extern TenantContext *context_read(json_t *payload, bool *known);
 
 /* The name that this session logged in with; SET ROLE does not change it. */
 extern const char *context_login_role(void);
