@@ -15,7 +15,7 @@ BEGIN
                    WHERE c.relnamespace = 'sales'::regnamespace AND c.relname = record_export.table_name
                      AND c.relkind IN ('r', 'p') AND NOT c.relispartition
                      AND a.attname = 'company_id' AND NOT a.attisdropped) THEN
-        RAISE undefined_table USING MESSAGE = format('"%s" is no table of a company''s rows', table_name),
+        RAISE undefined_table USING MESSAGE = format('"%s" is no table of a company''s rows', left(table_name, 100)),
             HINT = 'Name a table of schema sales without its schema, such as prospects.';
     END IF;
     PERFORM sales_internal.require(table_name, 'export');

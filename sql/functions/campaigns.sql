@@ -119,7 +119,7 @@ BEGIN
         NEW.address_hash := sales_internal.address_hash(sales_internal.mail_key(NEW.company_id), NEW.address);
         IF NEW.address_hash IS NULL THEN
             RAISE invalid_parameter_value USING
-                MESSAGE = format('"%s" is no address', NEW.address),
+                MESSAGE = format('"%s" is no address', left(NEW.address, 100)),
                 DETAIL = sales_internal.email_problem(NEW.address),
                 HINT = 'Write an e-mail address, or @domain for all addresses of a domain.';
         END IF;
@@ -190,7 +190,7 @@ DECLARE
 BEGIN
     PERFORM sales_internal.require('suppressions', 'read');
     IF hash IS NULL THEN
-        RAISE invalid_parameter_value USING MESSAGE = format('"%s" is no address', address),
+        RAISE invalid_parameter_value USING MESSAGE = format('"%s" is no address', left(address, 100)),
             DETAIL = sales_internal.email_problem(address);
     END IF;
     RETURN sales_internal.suppressed(company, hash, split_part(sales_internal.normal_email(address), '@', 2)) IS NOT NULL;

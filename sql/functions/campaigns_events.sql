@@ -135,7 +135,7 @@ BEGIN
         WHEN 'bounce' THEN 'bounced' WHEN 'complaint' THEN 'complained' WHEN 'spam' THEN 'complained' WHEN 'unsubscribe' THEN 'unsubscribed'
         ELSE kind END;
     IF kind IS NULL OR kind NOT IN ('delivered', 'opened', 'clicked', 'replied', 'auto_replied', 'bounced', 'complained', 'unsubscribed') THEN
-        RAISE invalid_parameter_value USING MESSAGE = format('"%s" is no event of a mail', record_email_event.event),
+        RAISE invalid_parameter_value USING MESSAGE = format('"%s" is no event of a mail', left(record_email_event.event, 100)),
             HINT = 'Events: delivered, opened, clicked, replied, auto_replied, bounced, complained, unsubscribed.';
     ELSIF NOT isfinite(coalesce(at, sales_internal.now())) THEN
         RAISE invalid_parameter_value USING MESSAGE = 'the time of the event is not finite';

@@ -119,7 +119,7 @@ AS $$
 BEGIN
     IF strpos(key, '.') = 0 THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = format('"%s" is no key of a setting', key),
+            MESSAGE = format('"%s" is no key of a setting', left(key, 100)),
             HINT = 'Write it as category.key_name, such as billing.currency.';
     END IF;
     RETURN sales_internal.setting_of(sales.current_company_id(), key);

@@ -10,7 +10,7 @@ DECLARE
 BEGIN
     PERFORM sales_internal.require('prospects', 'update');
     IF kind IS NULL OR kind NOT IN ('tenders', 'competitors') THEN
-        RAISE invalid_parameter_value USING MESSAGE = format('there is no intelligence of kind "%s"', coalesce(kind, 'null')),
+        RAISE invalid_parameter_value USING MESSAGE = format('there is no intelligence of kind "%s"', coalesce(left(kind, 100), 'null')),
             HINT = 'Kinds: tenders, competitors.';
     END IF;
     RETURN sales_internal.enqueue('refresh_intel', company,

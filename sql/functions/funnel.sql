@@ -439,7 +439,7 @@ BEGIN
     PERFORM sales_internal.require('conversion_funnel', 'create');
     IF enter_stage.stage IS NULL
        OR enter_stage.stage <> ALL (enum_range(NULL::sales.funnel_stage)::text[]) THEN
-        RAISE EXCEPTION 'there is no stage "%"', enter_stage.stage
+        RAISE EXCEPTION 'there is no stage "%"', left(enter_stage.stage, 100)
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = format('Stages are %s.', array_to_string(enum_range(NULL::sales.funnel_stage), ', '));
     END IF;

@@ -369,7 +369,7 @@ DECLARE
 BEGIN
     PERFORM sales_internal.require('success_reports', 'create');
     IF type IS NULL OR type <> ALL (enum_range(NULL::sales.report_type)::text[]) THEN
-        RAISE EXCEPTION 'there is no report of type "%"', type
+        RAISE EXCEPTION 'there is no report of type "%"', left(type, 100)
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = format('Types are %s.', array_to_string(enum_range(NULL::sales.report_type), ', '));
     END IF;

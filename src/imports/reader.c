@@ -113,7 +113,7 @@ read_parts(void *arg, char *into, size_t most)
 static Reader *
 the_reader(void)
 {
-	if (open_reader == NULL)
+	if (open_reader == NULL || open_reader->csv == NULL)
 		elog(ERROR, "no file is open for import");
 	return open_reader;
 }
@@ -154,7 +154,8 @@ new_reader(void)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("imports need a database in UTF-8"),
 						errhint("createdb --encoding=UTF8 --template=template0")));
-	memory = AllocSetContextCreate(TopTransactionContext, "sales_assistant import",
+	/* of the subtransaction: an error that is caught closes the file */
+	memory = AllocSetContextCreate(CurTransactionContext, "sales_assistant import",
 								   ALLOCSET_DEFAULT_SIZES);
 	reader = MemoryContextAllocZero(memory, sizeof(Reader));
 	reader->memory = memory;
@@ -217,10 +218,15 @@ PG_FUNCTION_INFO_V1(sales_csv_open);
 Datum
 sales_csv_open(PG_FUNCTION_ARGS)
 {
-	Reader	   *reader = new_reader();
-	MemoryContext old = MemoryContextSwitchTo(reader->memory);
-	struct varlena *data = PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
+	Reader	   *reader;
+	MemoryContext old;
+	struct varlena *data;
 
+	if (PG_ARGISNULL(0))
+		elog(ERROR, "csv_open needs a file");
+	reader = new_reader();
+	old = MemoryContextSwitchTo(reader->memory);
+	data = PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
 	MemoryContextSwitchTo(old);
 	reader->data = VARDATA_ANY(data);
 	reader->left = reader->size = reader->seen = VARSIZE_ANY_EXHDR(data);
@@ -233,8 +239,11 @@ PG_FUNCTION_INFO_V1(sales_csv_open_file);
 Datum
 sales_csv_open_file(PG_FUNCTION_ARGS)
 {
-	Reader	   *reader = new_reader();
+	Reader	   *reader;
 
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		elog(ERROR, "csv_open_file needs a company and a file");
+	reader = new_reader();
 	reader->in_parts = true;
 	reader->company = *PG_GETARG_UUID_P(0);
 	reader->file = *PG_GETARG_UUID_P(1);

@@ -178,7 +178,7 @@ sales_cron_next(PG_FUNCTION_ARGS)
 	if (tz == NULL || !pg_tz_acceptable(tz))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("there is no timezone \"%s\"", zone),
+				 errmsg("there is no timezone \"%.100s\"", zone),
 				 errhint("See pg_timezone_names; a name such as Europe/Paris.")));
 	if (TIMESTAMP_NOT_FINITE(after))
 		ereport(ERROR,

@@ -57,6 +57,20 @@ SELECT email, job_title FROM sales.prospects WHERE email LIKE '%atelier.test' OR
 SELECT helpers.try(format('SELECT sales.undo_import(%L)', (SELECT max(id::text) FROM run)));
 DELETE FROM run WHERE id = (SELECT max(id::text)::uuid FROM run);
 SELECT sales.undo_import(id) FROM (SELECT id FROM run ORDER BY id DESC LIMIT 1) r;
+-- an import that failed keeps no other from being tried in the same transaction
+DO $$
+BEGIN
+    FOR i IN 1 .. 3 LOOP
+        BEGIN
+            PERFORM sales.import_csv(E'Email\nagain@atelier.test\n', NULL, CASE WHEN i < 3 THEN '{"delimiter": ",,"}' ELSE '{}' END::jsonb);
+            RAISE WARNING 'imported';
+        EXCEPTION WHEN invalid_parameter_value THEN
+            RAISE WARNING '%', SQLERRM;
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'and taken back';
+END
+$$;
 -- the other company: neither seen, nor matched, nor undone
 :be_beta
 SELECT count(*) FROM sales.import_runs;
