@@ -111,6 +111,11 @@ BEGIN
                                             ('paging.cursor', config -> 'paging' ->> 'cursor')) v (place, path) WHERE v.path IS NOT NULL
         UNION ALL SELECT 'field_mapping', key FROM jsonb_object_keys(coalesce(field_mapping, '{}')) key WHERE key ~ '^\$'
     LOOP
+        -- All that is within all that is within: of a large answer that is more than there is memory for.
+        IF at.path ~ '\*\*' THEN
+            RAISE invalid_parameter_value USING MESSAGE = format('%s: "%s" looks at every level, which is not allowed here', at.place, left(at.path, 100)),
+                HINT = 'Write where the values are, such as $.data[*] or $.name.first.';
+        END IF;
         BEGIN
             PERFORM at.path::jsonpath;
         EXCEPTION WHEN syntax_error OR data_exception THEN

@@ -310,6 +310,17 @@ job_outcome_of(const ErrorData *error)
 				json_decref(value);
 				return copy;
 			}
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+			{
+				/* more of the same would not mend it */
+				json_t	   *value = json_pack("{s:s, s:s}", "outcome", "failed", "error", error->message);
+				char	   *text = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
+				char	   *copy = pstrdup(text ? text : "{\"outcome\": \"failed\"}");
+
+				free(text);
+				json_decref(value);
+				return copy;
+			}
 		default:
 			return job_failure(job_error_text(error));
 	}

@@ -99,7 +99,9 @@ static void
 step_run_job_or_note_why(void *arg)
 {
 	JobRun	   *run = arg;
-	ErrorData  *error = worker_in_subtransaction(step_run_job, run);
+	/* a long job has a process of its own */
+	ErrorData  *error = run->job->mode == JOB_LONG ? worker_in_subtransaction(step_run_job, run)
+		: worker_in_limited_subtransaction(step_run_job, run);
 
 	if (error == NULL || run->lost)
 		return;

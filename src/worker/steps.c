@@ -20,7 +20,10 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
 #include "worker/steps.h"
+#include "worker/worker.h"
 
 MemoryContext worker_memory = NULL;
 
@@ -83,6 +86,34 @@ worker_in_subtransaction(WorkerStep step, void *arg)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
+	return error;
+}
+
+/*
+ * What companies write (JSON paths, patterns, templates) is run by the worker that
+ * all of them share: none of it may hold the others up for long.
+ */
+ErrorData *
+worker_in_limited_subtransaction(WorkerStep step, void *arg)
+{
+	int			limit_ms = worker_turn_timeout();
+	TimestampTz start = GetCurrentTimestamp();
+	ErrorData  *error;
+
+	if (limit_ms > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, limit_ms);
+	error = worker_in_subtransaction(step, arg);
+	if (limit_ms == 0)
+		return error;
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	QueryCancelPending = false; /* it may have fired at the last moment */
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		TimestampDifferenceExceeds(start, GetCurrentTimestamp(), limit_ms))
+	{
+		error->sqlerrcode = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+		error->message = MemoryContextStrdup(worker_memory,
+											 "the job held up the worker for longer than sales_assistant.turn_timeout");
+	}
 	return error;
 }
 

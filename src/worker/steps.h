@@ -20,6 +20,9 @@ extern char *worker_in_transaction(WorkerStep step, void *arg);
  */
 extern ErrorData *worker_in_subtransaction(WorkerStep step, void *arg);
 
+/* The same, cancelled after sales_assistant.turn_timeout. */
+extern ErrorData *worker_in_limited_subtransaction(WorkerStep step, void *arg);
+
 /*
  * First thing of a background process of this database: signals, connection,
  * memory.  `name` is what pg_stat_activity shows; flags are those of

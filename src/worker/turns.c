@@ -269,7 +269,7 @@ take_turn(const Job *job, const char *response, bool held)
 {
 	Turn		turn = {.job = job,.response = response,.held = held};
 	OpenCall   *before = prepared;
-	ErrorData  *error = worker_in_subtransaction(step_turn, &turn);
+	ErrorData  *error = worker_in_limited_subtransaction(step_turn, &turn);
 	const char *problem = NULL;
 
 	if (error != NULL)

@@ -49,6 +49,7 @@
 
 static int	guc_max_calls = 800;
 static int	guc_max_calls_per_company = 600;
+static int	guc_turn_timeout = 20000;
 
 /* What a claim came to. */
 typedef struct Claim
@@ -238,6 +239,17 @@ worker_init(void)
 							"The rest of max_calls is kept free for others.",
 							&guc_max_calls_per_company, 600, 1, 4096, PGC_SIGHUP, 0, NULL, NULL,
 							NULL);
+	DefineCustomIntVariable("sales_assistant.turn_timeout",
+							"Time that the functions of a job may take in the worker that all companies share.",
+							"A job that takes longer fails; 0 is no limit. Long jobs have processes of their own.",
+							&guc_turn_timeout, 20000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL,
+							NULL);
+}
+
+int
+worker_turn_timeout(void)
+{
+	return guc_turn_timeout;
 }
 
 /* --- by hand --- */

@@ -38,6 +38,8 @@ SELECT * FROM pg_temp.write($$INSERT INTO sales.improvement_suggestions (suggest
     VALUES ('channel_mix', '{"x": 1}', 'attack', 'testing', %L)$$, :dates);
 SELECT * FROM pg_temp.write($$INSERT INTO sales.import_jobs (name, source_type, source_config, schedule_cron) VALUES ('attack', 'csv', %L, '* * * * *')$$,
     ARRAY['{"url": "https://x.test/a.csv", "options": {"delimiter": "ab"}}', '{"data": {}}', '{"data": "Email\nx", "options": []}', '{"url": 7}', '{"host": "x", "port": "-1", "path": ["x"]}', '[]', '{"upload_id": "------------------------------------"}']);
+SELECT * FROM pg_temp.write($$INSERT INTO sales.import_jobs (name, source_type, source_config) VALUES ('attack', 'api', %L)$$,
+    '{"{\"url\": \"https://x.test/\", \"items\": \"$.**.**\"}","{\"url\": \"https://x.test/\", \"items\": \"$[*]\", \"paging\": {\"next_url\": \"$.**{2 to last}\"}}"}');
 SELECT * FROM pg_temp.write($$INSERT INTO sales.email_campaigns (name, schedule_type, scheduled_at, target_filter) VALUES ('attack', 'scheduled', %L, '{}')$$, :dates);
 -- Beta's own work for the tasks
 :be_beta
