@@ -164,5 +164,6 @@ DELETE FROM sales.import_jobs;
 DELETE FROM sales_internal.jobs;
 SELECT sales.delete_company(helpers.company('gamma'));
 \i :clean
-DELETE FROM sales.products; DELETE FROM sales.templates WHERE name LIKE 'mark-of-%';
+DELETE FROM sales.templates WHERE name LIKE 'mark-of-%';
+DELETE FROM sales.products WHERE name LIKE 'mark-of-%';
 SELECT sales.start_workers() \g /dev/null
