@@ -285,6 +285,18 @@ job_settle(const Job *job, const char *outcome)
 		: strcmp(state, "queued") == 0 ? JOB_AGAIN : JOB_FAILED;
 }
 
+/* The text of an outcome, palloc'd; takes the reference.  `otherwise` where it holds no valid text. */
+static char *
+dump_outcome(json_t *value, const char *otherwise)
+{
+	char	   *text = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
+	char	   *copy = pstrdup(text ? text : otherwise);
+
+	free(text);
+	json_decref(value);
+	return copy;
+}
+
 char *
 job_outcome_of(const ErrorData *error)
 {
@@ -300,27 +312,13 @@ job_outcome_of(const ErrorData *error)
 		case ERRCODE_LOCK_NOT_AVAILABLE:
 		case ERRCODE_T_R_DEADLOCK_DETECTED:
 		case ERRCODE_T_R_SERIALIZATION_FAILURE:
-			{
-				json_t	   *value = json_pack("{s:s, s:s, s:i}", "outcome", "wait",
-											  "error", error->message, "after", BUSY_WAIT_S);
-				char	   *text = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
-				char	   *copy = pstrdup(text ? text : "{\"outcome\": \"wait\", \"after\": 5}");
-
-				free(text);
-				json_decref(value);
-				return copy;
-			}
+			return dump_outcome(json_pack("{s:s, s:s, s:i}", "outcome", "wait",
+										  "error", error->message, "after", BUSY_WAIT_S),
+								"{\"outcome\": \"wait\", \"after\": 5}");
 		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
-			{
-				/* more of the same would not mend it */
-				json_t	   *value = json_pack("{s:s, s:s}", "outcome", "failed", "error", error->message);
-				char	   *text = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
-				char	   *copy = pstrdup(text ? text : "{\"outcome\": \"failed\"}");
-
-				free(text);
-				json_decref(value);
-				return copy;
-			}
+			/* more of the same would not mend it */
+			return dump_outcome(json_pack("{s:s, s:s}", "outcome", "failed", "error", error->message),
+								"{\"outcome\": \"failed\"}");
 		default:
 			return job_failure(job_error_text(error));
 	}
@@ -329,13 +327,8 @@ job_outcome_of(const ErrorData *error)
 char *
 job_failure(const char *message)
 {
-	json_t	   *value = json_pack("{s:s, s:s}", "outcome", "retry", "error", message);
-	char	   *text = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
-	char	   *copy = pstrdup(text ? text : "{\"outcome\": \"retry\", \"error\": \"an error that is no valid text\"}");
-
-	free(text);
-	json_decref(value);
-	return copy;
+	return dump_outcome(json_pack("{s:s, s:s}", "outcome", "retry", "error", message),
+						"{\"outcome\": \"retry\", \"error\": \"an error that is no valid text\"}");
 }
 
 char *
