@@ -299,12 +299,6 @@ share_text(const char *previous, const char *text)
 	return previous != NULL && strcmp(previous, text) == 0 ? previous : pstrdup(text);
 }
 
-static const pg_uuid_t *
-copy_uuid(const pg_uuid_t *uuid)
-{
-	return uuid == NULL ? NULL : memcpy(palloc(UUID_LEN), uuid, UUID_LEN);
-}
-
 void
 audit_batch_add(AuditBatch *batch, const AuditEntry *entry)
 {
@@ -317,8 +311,8 @@ audit_batch_add(AuditBatch *batch, const AuditEntry *entry)
 	Assert(writer->count < AUDIT_BATCH_ROWS);
 	*copy = *entry;
 	uuid_v7_fill(&copy->audit_id);
-	copy->user_id = copy_uuid(entry->user_id);
-	copy->record_id = copy_uuid(entry->record_id);
+	copy->user_id = uuid_copy(entry->user_id);
+	copy->record_id = uuid_copy(entry->record_id);
 	copy->table_name = share_text(previous->table_name, entry->table_name);
 	copy->ip_address = share_text(previous->ip_address, entry->ip_address);
 	copy->user_agent = share_text(previous->user_agent, entry->user_agent);

@@ -49,6 +49,12 @@ uuid_v7(void)
 	return uuid;
 }
 
+pg_uuid_t *
+uuid_copy(const pg_uuid_t *uuid)
+{
+	return uuid == NULL ? NULL : memcpy(palloc(sizeof(pg_uuid_t)), uuid, sizeof(pg_uuid_t));
+}
+
 void
 uuid_v7_fill(pg_uuid_t *uuid)
 {

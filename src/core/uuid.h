@@ -9,6 +9,9 @@ extern pg_uuid_t *uuid_v7(void);
 /* The same, into memory of the caller. */
 extern void uuid_v7_fill(pg_uuid_t *uuid);
 
+/* A copy, palloc'd; null of null. */
+extern pg_uuid_t *uuid_copy(const pg_uuid_t *uuid);
+
 /* Text of a uuid, 36 characters, palloc'd. */
 extern char *uuid_text(const pg_uuid_t *uuid);
 

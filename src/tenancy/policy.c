@@ -8,10 +8,10 @@
  */
 #include "postgres.h"
 
+#include "core/uuid.h"
 #include "fmgr.h"
 #include "tenancy/context.h"
 #include "utils/builtins.h"
-#include "utils/uuid.h"
 
 PG_FUNCTION_INFO_V1(sales_acting_company);
 PG_FUNCTION_INFO_V1(sales_current_company_id);
@@ -107,13 +107,10 @@ Datum
 sales_acting_company(PG_FUNCTION_ARGS)
 {
 	const TenantContext *context = context_actor();
-	pg_uuid_t  *result;
 
 	if (context == NULL)
 		PG_RETURN_NULL();
-	result = palloc(sizeof(pg_uuid_t));
-	*result = context->company_id;
-	PG_RETURN_UUID_P(result);
+	PG_RETURN_UUID_P(uuid_copy(&context->company_id));
 }
 
 /* sales.current_company_id() → uuid: null without a context. */
@@ -121,13 +118,10 @@ Datum
 sales_current_company_id(PG_FUNCTION_ARGS)
 {
 	const TenantContext *context = context_current();
-	pg_uuid_t  *result;
 
 	if (context == NULL)
 		PG_RETURN_NULL();
-	result = palloc(sizeof(pg_uuid_t));
-	*result = context->company_id;
-	PG_RETURN_UUID_P(result);
+	PG_RETURN_UUID_P(uuid_copy(&context->company_id));
 }
 
 /* sales.current_user_id() → uuid: null without a context or for the system. */
@@ -135,13 +129,10 @@ Datum
 sales_current_user_id(PG_FUNCTION_ARGS)
 {
 	const TenantContext *context = context_current();
-	pg_uuid_t  *result;
 
 	if (context == NULL || !context->has_user)
 		PG_RETURN_NULL();
-	result = palloc(sizeof(pg_uuid_t));
-	*result = context->user_id;
-	PG_RETURN_UUID_P(result);
+	PG_RETURN_UUID_P(uuid_copy(&context->user_id));
 }
 
 /* sales.has_permission(table text, action text) → boolean */
@@ -166,15 +157,12 @@ sales_company_allowing(PG_FUNCTION_ARGS)
 	char	   *action = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool		allowed = context != NULL &&
 		(permissions_in(context, table) & permission_by_name(action)) != 0;
-	pg_uuid_t  *result;
 
 	pfree(table);
 	pfree(action);
 	if (!allowed)
 		PG_RETURN_NULL();
-	result = palloc(sizeof(pg_uuid_t));
-	*result = context->company_id;
-	PG_RETURN_UUID_P(result);
+	PG_RETURN_UUID_P(uuid_copy(&context->company_id));
 }
 
 /* sales_internal.require(table text, action text) */
@@ -194,8 +182,5 @@ sales_require(PG_FUNCTION_ARGS)
 Datum
 sales_require_company(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *result = palloc(sizeof(pg_uuid_t));
-
-	*result = *context_company_or_fail();
-	PG_RETURN_UUID_P(result);
+	PG_RETURN_UUID_P(uuid_copy(context_company_or_fail()));
 }

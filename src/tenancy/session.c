@@ -314,7 +314,6 @@ sales_use_session(PG_FUNCTION_ARGS)
 	bool		is_local = PG_ARGISNULL(1) ? true : PG_GETARG_BOOL(1);
 	char	   *text;
 	char	   *payload;
-	pg_uuid_t  *company;
 
 	hide_statement("SELECT sales.use_session(...)");
 	require_argument(fcinfo, 0, "token");
@@ -339,9 +338,7 @@ sales_use_session(PG_FUNCTION_ARGS)
 	request.expires_at = time_t_to_timestamptz(token.expires_at);
 	context_enter(&request, is_local);
 
-	company = palloc(sizeof(pg_uuid_t));
-	*company = token.company_id;
-	PG_RETURN_UUID_P(company);
+	PG_RETURN_UUID_P(uuid_copy(&token.company_id));
 }
 
 PG_FUNCTION_INFO_V1(sales_check_jwks);
