@@ -65,6 +65,9 @@ extern const TenantContext *context_peek(void);
  */
 extern const TenantContext *context_actor(void);
 
+/* The name that this session logged in with; SET ROLE does not change it. */
+extern const char *context_login_role(void);
+
 /* The current company, or an error with a hint where there is no context. */
 extern const pg_uuid_t *context_company_or_fail(void);
 

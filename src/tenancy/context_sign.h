@@ -23,7 +23,4 @@ extern json_t *context_payload(const char *value);
  */
 extern TenantContext *context_read(json_t *payload, bool *known);
 
-/* The name that this session logged in with; SET ROLE does not change it. */
-extern const char *context_login_role(void);
-
 #endif							/* SALES_TENANCY_CONTEXT_SIGN_H */

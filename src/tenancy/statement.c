@@ -51,19 +51,20 @@ is_tenants_login(void)
 		!changes_roles(login);
 }
 
-/* Is it a table of the extension's, or a view, behind which one may stand? */
-static bool
-is_ours(const RangeVar *relation, bool views_too)
+/* The relation, if it is a table of the extension's, or a view, behind which one may stand; else null. */
+static const RangeVar *
+if_ours(const RangeVar *relation, bool views_too)
 {
 	Oid			relid = RangeVarGetRelid(relation, NoLock, true);
 	Oid			schema;
 
 	if (!OidIsValid(relid))
-		return false;
+		return NULL;
 	if (views_too && get_rel_relkind(relid) == RELKIND_VIEW)
-		return true;
+		return relation;
 	schema = get_rel_namespace(relid);
-	return schema == get_namespace_oid("sales", true) || schema == get_namespace_oid("sales_internal", true);
+	return schema == get_namespace_oid("sales", true) || schema == get_namespace_oid("sales_internal", true)
+		? relation : NULL;
 }
 
 static const RangeVar *
@@ -72,8 +73,12 @@ first_of_ours(const List *relations, bool views_too)
 	ListCell   *cell;
 
 	foreach(cell, relations)
-		if (is_ours(lfirst_node(RangeVar, cell), views_too))
-			return lfirst(cell);
+	{
+		const RangeVar *found = if_ours(lfirst_node(RangeVar, cell), views_too);
+
+		if (found != NULL)
+			return found;
+	}
 	return NULL;
 }
 
@@ -94,9 +99,8 @@ referenced(const List *elements)
 			continue;
 		if (IsA(element, ColumnDef))
 			found = referenced(((ColumnDef *) element)->constraints);
-		else if (IsA(element, Constraint) && ((Constraint *) element)->pktable != NULL &&
-				 is_ours(((Constraint *) element)->pktable, false))
-			found = ((Constraint *) element)->pktable;
+		else if (IsA(element, Constraint) && ((Constraint *) element)->pktable != NULL)
+			found = if_ours(((Constraint *) element)->pktable, false);
 		if (found != NULL)
 			return found;
 	}
@@ -140,10 +144,10 @@ judge(const Node *statement)
 							errhint("The database's administrator changes it.")));
 			return;
 		case T_CreateTrigStmt:
-			refuse_change(is_ours(((const CreateTrigStmt *) statement)->relation, false) ? ((const CreateTrigStmt *) statement)->relation : NULL);
+			refuse_change(if_ours(((const CreateTrigStmt *) statement)->relation, false));
 			return;
 		case T_RuleStmt:
-			refuse_change(is_ours(((const RuleStmt *) statement)->relation, false) ? ((const RuleStmt *) statement)->relation : NULL);
+			refuse_change(if_ours(((const RuleStmt *) statement)->relation, false));
 			return;
 		case T_CreateStmt:
 			refuse_change(referenced(((const CreateStmt *) statement)->tableElts));
