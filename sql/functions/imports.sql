@@ -320,7 +320,9 @@ BEGIN
     SELECT company, run, u.prospect_id, coalesce(k.before, '{}'), k.after
     FROM pg_temp.sales_assistant_updates u
     LEFT JOIN sales.prospects p ON u.new <> '{}' AND p.company_id = u.company_id AND p.prospect_id = u.prospect_id
-    CROSS JOIN LATERAL (SELECT jsonb_object_agg(n, u.old -> n) AS before, jsonb_object_agg(n, to_jsonb(p) -> n) AS after
+    -- (OFFSET 0: made once for a prospect, not for each of its values)
+    CROSS JOIN LATERAL (SELECT to_jsonb(p) AS now OFFSET 0) w
+    CROSS JOIN LATERAL (SELECT jsonb_object_agg(n, u.old -> n) AS before, jsonb_object_agg(n, w.now -> n) AS after
                         FROM jsonb_object_keys(u.new) n) k;
     DROP TABLE pg_temp.sales_assistant_updates;
 END
@@ -604,12 +606,13 @@ BEGIN
     END IF;
     -- A value that somebody wrote since, or a later run, stays.
     WITH back AS MATERIALIZED (
-        SELECT o.prospect_id, to_jsonb(o) || v.values AS row, v.values <> '{}' AS some, v.whole
+        SELECT o.prospect_id, w.now || v.values AS row, v.values <> '{}' AS some, v.whole
         FROM sales_internal.import_changes c
         JOIN sales.prospects o ON o.company_id = company AND o.prospect_id = c.prospect_id
+        CROSS JOIN LATERAL (SELECT to_jsonb(o) AS now OFFSET 0) w
         CROSS JOIN LATERAL (
             SELECT coalesce(jsonb_object_agg(e.key, e.value) FILTER (WHERE e.as_left), '{}') AS values, bool_and(e.as_left) AS whole
-            FROM (SELECT key, value, c.after IS NULL OR c.after -> key = to_jsonb(o) -> key AS as_left FROM jsonb_each(c.before)) e) v
+            FROM (SELECT key, value, c.after IS NULL OR c.after -> key = w.now -> key AS as_left FROM jsonb_each(c.before)) e) v
         WHERE c.company_id = company AND c.run_id = undo_import.run_id AND c.before <> '{}'
     ), restored AS (
         UPDATE sales.prospects p
