@@ -119,13 +119,13 @@ BEGIN
             passed_over := passed_over OR NOT is_free;
         END IF;
         CONTINUE WHEN NOT is_free;
-        SELECT * INTO last FROM sales_internal.audit_seals s WHERE s.company_id = company ORDER BY s.seal_no DESC LIMIT 1;
         INSERT INTO sales_internal.audit_seals (company_id, seal_no, month, ids, last_id, sealed_at, chain)
         VALUES (part.company_id, coalesce(last.seal_no, 0) + 1, part.month, part.ids, part.ids[cardinality(part.ids)], moment,
                 sales_internal.audit_mac(sales_internal.audit_link(part.company_id, coalesce(last.seal_no, 0) + 1, part.month, moment,
                                                                    last.chain, part.entries), NULL))
         -- taken by another since an old snapshot: a serialization failure, which says to try again
-        ON CONFLICT (company_id, seal_no) DO NOTHING;
+        ON CONFLICT (company_id, seal_no) DO NOTHING
+        RETURNING * INTO last;
         sealed := sealed + cardinality(part.ids);
     END LOOP;
     -- What was passed over is found by the next pass, as the horizon stays where it is.
