@@ -288,7 +288,7 @@ BEGIN
     SELECT j.created_by INTO asked_by FROM sales_internal.jobs j WHERE j.job_id = job AND j.company_id = company;
     IF NOT FOUND THEN
         RAISE no_data_found USING MESSAGE = format('there is no job %s', job), HINT = 'See sales.jobs.';
-    ELSIF (asked_by IS NULL OR asked_by IS DISTINCT FROM sales.current_user_id()) AND NOT sales.has_permission('messages', 'approve') THEN
+    ELSIF (asked_by = sales.current_user_id()) IS NOT TRUE AND NOT sales.has_permission('messages', 'approve') THEN
         PERFORM sales_internal.require('jobs', 'update');
     END IF;
 END

@@ -716,14 +716,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     company uuid;
-    changed bigint;
     measured bigint := 0;
 BEGIN
     FOR company IN SELECT DISTINCT s.company_id FROM sales.improvement_suggestions s WHERE s.implemented_at IS NOT NULL ORDER BY 1 LOOP
         -- dates and results are the company's to write: what stands there must not stop the others
         BEGIN
-            changed := sales_internal.measure_suggestions_of(company);
-            measured := measured + changed;
+            measured := measured + sales_internal.measure_suggestions_of(company);
         EXCEPTION WHEN data_exception OR lock_not_available THEN
             RAISE WARNING 'suggestions of company % could not be measured: %', company, SQLERRM;
         END;
