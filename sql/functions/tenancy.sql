@@ -1,5 +1,12 @@
 -- Tenancy: entering and leaving a tenant.
 
+CREATE OR REPLACE FUNCTION sales_internal.acting_company() RETURNS uuid
+    AS 'MODULE_PATHNAME', 'sales_acting_company'
+    LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.acting_company() IS
+    'Company of whoever acts: of the context, or of one that SQL has left in this transaction; null: nobody''s, or a superuser''s';
+REVOKE ALL ON FUNCTION sales_internal.acting_company() FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales.login(domain text, email text, password text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL)
 RETURNS text
     AS 'MODULE_PATHNAME', 'sales_login'

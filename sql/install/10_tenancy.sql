@@ -50,13 +50,6 @@ COMMENT ON FUNCTION sales_internal.require_company() IS
     'The current company; error with a hint where no tenant is set';
 REVOKE ALL ON FUNCTION sales_internal.require_company() FROM PUBLIC;
 
-CREATE FUNCTION sales_internal.acting_company() RETURNS uuid
-    AS 'MODULE_PATHNAME', 'sales_acting_company'
-    LANGUAGE C VOLATILE PARALLEL SAFE;
-COMMENT ON FUNCTION sales_internal.acting_company() IS
-    'Company of whoever acts: of the context, or of one that SQL has left in this transaction; null: nobody''s, or a superuser''s';
-REVOKE ALL ON FUNCTION sales_internal.acting_company() FROM PUBLIC;
-
 -- Row-level security, grants, audit and dump registration of one tenant table.
 --   name         table in schema sales, with a company_id
 --   key          its key column, for audit and soft delete
