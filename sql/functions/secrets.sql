@@ -14,7 +14,9 @@ GRANT EXECUTE ON FUNCTION sales.rotate_master_key(text) TO sales_admin;
 -- The provider of a key's service has the host from the platform.  A mail server or the source of an import is named by the
 -- company: whoever may change that could have the key sent to himself.  So such a key goes to the hosts that it was first used
 -- with, and to no other; and a provider's key, to its provider alone.
-CREATE OR REPLACE FUNCTION sales_internal.bind_key(company uuid, key_id uuid, urls text[]) RETURNS void
+-- The secret that is given is the one whose hosts were looked at, of one version of the row.  Nothing is locked where the hosts are
+-- known: a call does not wait for whoever writes the row, nor for a change of the master key.
+CREATE OR REPLACE FUNCTION sales_internal.bind_key(company uuid, key_id uuid, urls text[]) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -22,9 +24,13 @@ DECLARE
     hosts text[] := ARRAY(SELECT DISTINCT lower(substring(u FROM '^[A-Za-z]+://(?:[^/?#@]*@)?(\[[^]]*\]|[^:/?#]+)')) AS host FROM unnest(urls) u WHERE u IS NOT NULL ORDER BY host);
     key record;
 BEGIN
-    SELECT k.service_name, k.key_hosts INTO key FROM sales.api_keys k WHERE k.company_id = company AND k.api_key_id = key_id FOR NO KEY UPDATE;
+    SELECT k.service_name, k.key_hosts, k.key_value INTO key FROM sales.api_keys k WHERE k.company_id = company AND k.api_key_id = key_id;
+    IF FOUND AND key.key_hosts IS NULL AND hosts <> '{}' THEN
+        SELECT k.service_name, k.key_hosts, k.key_value INTO key FROM sales.api_keys k
+        WHERE k.company_id = company AND k.api_key_id = key_id FOR NO KEY UPDATE;
+    END IF;
     IF NOT FOUND OR hosts = '{}' THEN
-        RETURN;
+        RETURN key.key_value;
     ELSIF EXISTS (SELECT FROM sales.providers p WHERE coalesce(p.service, p.name) = sales_internal.service_of(key.service_name)) THEN
         RAISE insufficient_privilege USING MESSAGE = format('the key of the service "%s" is for its provider alone', key.service_name),
             HINT = 'Store the secret of a mail server or an import in api_keys under a service_name of its own, such as mailbox or import.';
@@ -35,10 +41,11 @@ BEGIN
             MESSAGE = format('the key was stored for %s and is not sent to %s', array_to_string(key.key_hosts, ', '), array_to_string(hosts, ', ')),
             HINT = 'Write the secret again: as another row of sales.api_keys, or into key_value of this one.';
     END IF;
+    RETURN key.key_value;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.bind_key(uuid, uuid, text[]) IS
-    'Notes the hosts of these URLs as those that a key is for, or an error where it is for others or for a provider';
+    'Notes the hosts of these URLs as those that a key is for, or an error where it is for others or for a provider; the sealed key';
 REVOKE ALL ON FUNCTION sales_internal.bind_key(uuid, uuid, text[]) FROM PUBLIC;
 
 -- Asked for every call that names a key, from C, under a pinned search_path: it does not set it again.
@@ -49,11 +56,11 @@ DECLARE
     key record;
 BEGIN
     SELECT k.service_name, k.key_value INTO key FROM sales.api_keys k WHERE k.company_id = company AND k.api_key_id = key_id;
-    IF FOUND AND NOT EXISTS (SELECT FROM sales.providers p
-                             WHERE p.name = provider AND coalesce(p.service, p.name) = sales_internal.service_of(key.service_name)) THEN
-        PERFORM sales_internal.bind_key(company, key_id, ARRAY[url]);
+    IF NOT FOUND OR EXISTS (SELECT FROM sales.providers p
+                            WHERE p.name = provider AND coalesce(p.service, p.name) = sales_internal.service_of(key.service_name)) THEN
+        RETURN key.key_value;
     END IF;
-    RETURN key.key_value;
+    RETURN sales_internal.bind_key(company, key_id, ARRAY[url]);
 END
 $$;
 COMMENT ON FUNCTION sales_internal.key_for_call(uuid, uuid, text, text) IS
