@@ -98,7 +98,8 @@ audit_executor_finish(QueryDesc *query)
 {
 	AuditBatch	batch;
 
-	audit_batch_begin(&batch, query->operation == CMD_UPDATE || query->operation == CMD_MERGE);
+	audit_batch_begin(&batch, query->operation == CMD_UPDATE || query->operation == CMD_MERGE ||
+					  query->plannedstmt->hasModifyingCTE);
 	PG_TRY();
 	{
 		if (next_executor_finish)

@@ -314,6 +314,7 @@ put_numeric(StringInfo out, Datum datum)
 {
 	struct varlena *value = PG_DETOAST_DATUM_PACKED(datum);
 	int			size = VARSIZE_ANY_EXHDR(value);
+	int			start = out->len;
 	int			at;
 	Numeric		number;
 	varattrib_4b header;
@@ -326,11 +327,11 @@ put_numeric(StringInfo out, Datum datum)
 	number = (Numeric) (out->data + at);
 	if (numeric_is_nan(number) || numeric_is_inf(number))
 	{
-		/* no JSON number: the string that to_jsonb() makes */
+		/* no JSON number: the string that to_jsonb() makes, and strings are not padded */
 		char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out,
 															   PointerGetDatum(number)));
 
-		out->len = at;
+		out->len = start;
 		appendStringInfoString(out, text);
 		return JENTRY_ISSTRING;
 	}

@@ -12,7 +12,7 @@ typedef struct AuditBatch
 {
 	struct AuditBatch *parent;
 	struct AuditWriter *writer; /* made with the first row */
-	bool		may_move;		/* an UPDATE: rows can change their partition */
+	bool		may_move;		/* there is an UPDATE in it: rows can change their partition */
 } AuditBatch;
 
 extern void audit_batch_begin(AuditBatch *batch, bool may_move);

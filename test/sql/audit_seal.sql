@@ -34,9 +34,9 @@ SELECT count(*) FROM sales.verify_audit_anchor(:'anchor');
 :be_super
 SELECT audit_id AS victim FROM sales.audit_logs WHERE company_id = helpers.company('alpha') AND action = 'update' AND table_name = 'prospects'
 ORDER BY audit_id DESC LIMIT 1 \gset
-CREATE TEMP VIEW verdict AS
+CREATE TEMP VIEW verdict AS -- other tests may have erased somebody
 SELECT split_part(detail, ':', 1) AS company, bool_and(ok) AS ok,
-       string_agg(regexp_replace(regexp_replace(split_part(detail, ': ', 2), '[0-9a-f]{8}-[0-9a-f-]{27}', '<uuid>', 'g'), '\d+', 'N', 'g'), ' | ') FILTER (WHERE NOT ok) AS said
+       string_agg(regexp_replace(regexp_replace(regexp_replace(split_part(detail, ': ', 2), '; the values of \d+ rows were erased', ''), '[0-9a-f]{8}-[0-9a-f-]{27}', '<uuid>', 'g'), '\d+', 'N', 'g'), ' | ') FILTER (WHERE NOT ok) AS said
 FROM sales.verify_audit() WHERE detail ~ '^(alpha|beta).test' GROUP BY 1 ORDER BY 1;
 SET session_replication_role = replica;
 BEGIN; UPDATE sales.audit_logs SET new_values = '{"x": 1}' WHERE audit_id = :'victim'; SELECT * FROM verdict; ROLLBACK;

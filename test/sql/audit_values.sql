@@ -80,6 +80,12 @@ SELECT helpers.same_bytes(d.old_values, m.value) AS deleted_as_it_was, d.old_val
 FROM sales.audit_logs d, LATERAL (SELECT helpers.merge(l.new_values ORDER BY l.audit_id) AS value FROM sales.audit_logs l WHERE l.record_id = d.record_id AND l.action <> 'delete') m
 WHERE d.table_name = 'every_type' AND d.action = 'delete';
 SELECT new_values - '{id,company_id,created_at,updated_at}'::text[] FROM sales.audit_logs WHERE table_name = 'every_type' AND action = 'create' AND new_values ->> 'c_text' = '';
+-- what is no number in JSON is a string, wherever in the row it comes to stand
+CREATE TABLE no_number (id uuid PRIMARY KEY DEFAULT sales.uuidv7(), company_id uuid, a text, b numeric, c numeric(5,2), d float8, e text);
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON no_number FOR EACH ROW EXECUTE FUNCTION sales_internal.audit('no_number', 'id', '');
+INSERT INTO no_number (company_id, a, b, c, d, e) SELECT helpers.company('alpha'), repeat('x', g), n::numeric, 'NaN', n::float8, 'end' FROM generate_series(0, 7) g, unnest('{NaN,Infinity,-Infinity}'::text[]) n;
+SELECT count(*) AS rows, count(*) FILTER (WHERE helpers.same_bytes(l.new_values, to_jsonb(x)) AND helpers.same_bytes(l.new_values, l.new_values::text::jsonb)) AS same
+FROM no_number x JOIN sales.audit_logs l ON l.record_id = x.id;
 
 -- a change of each column alone is that column alone
 CREATE FUNCTION helpers.one_by_one() RETURNS TABLE (col text, said text) LANGUAGE plpgsql AS $$
@@ -144,6 +150,7 @@ WHERE record_id IN ('11111111-1111-7111-8111-111111111111', '22222222-2222-7222-
 ROLLBACK;
 BEGIN;
 SELECT sales_internal.make_probe_company('Moves') AS one \gset
+SELECT sales_internal.make_partition('interactions', at) FROM unnest('{2001-05-05,2001-08-01,2031-05-05}'::date[]) at \g /dev/null
 UPDATE sales.interactions SET interaction_date = '2001-05-05 12:00+00', response_received = true WHERE company_id = :'one';
 UPDATE sales.interactions SET interaction_date = now() WHERE company_id = :'one';
 SELECT action, (SELECT array_agg(k ORDER BY k) FROM jsonb_object_keys(old_values) k) AS columns, left(new_values ->> 'interaction_date', 4) = '2001' AS to_2001
@@ -155,7 +162,9 @@ WITH gone AS (DELETE FROM sales.interactions WHERE company_id = :'one' AND inter
      moved AS (UPDATE sales.interactions SET interaction_date = interaction_date + interval '30 years' WHERE company_id = :'one' AND interaction_date < '2001-07-01' RETURNING 1)
 SELECT (SELECT count(*) FROM gone) = (SELECT count(*) FROM sales.interactions WHERE company_id = :'one' AND interaction_date > '2002-02-01') AS gone,
        (SELECT count(*) FROM moved) AS moved;
-SELECT action, count(*) FROM sales.audit_logs WHERE company_id = :'one' AND table_name = 'interactions' GROUP BY 1 ORDER BY 1;
+SELECT action, count(*), count(*) FILTER (WHERE old_values ->> 'interaction_date' < '2002' AND new_values ->> 'interaction_date' > '2031') AS moved
+FROM sales.audit_logs WHERE company_id = :'one' AND table_name = 'interactions' GROUP BY 1 ORDER BY 1;
+SELECT tableoid::regclass::text ~ 'default' AS default, count(*) > 0 AS rows FROM sales.interactions WHERE company_id = :'one' AND interaction_date BETWEEN '2031-04-01' AND '2031-06-30' GROUP BY 1;
 SELECT bool_and(ok) FROM sales_internal.verify_audit_of(:'one', '2000-01-01', '2999-12-01');
 ROLLBACK;
 -- COPY goes in as any other statement

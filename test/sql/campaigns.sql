@@ -87,8 +87,8 @@ SELECT count(*) FROM sales.suppressions;
 SELECT sales.is_suppressed('p2@x.test');
 -- a seller may not launch: launching approves
 :be_super
-INSERT INTO sales.users (company_id, email, role_id) SELECT company_id, 'seller@alpha.test', role_id FROM sales.roles WHERE name = 'seller' AND company_id = helpers.company('alpha') ON CONFLICT DO NOTHING;
-SELECT sales.set_tenant(company_id, user_id, false) IS NULL AS ok FROM sales.users WHERE email = 'seller@alpha.test';
+INSERT INTO sales.users (company_id, email, role_id) SELECT company_id, 'launcher@alpha.test', role_id FROM sales.roles WHERE name = 'seller' AND company_id = helpers.company('alpha') ON CONFLICT DO NOTHING;
+SELECT sales.set_tenant(company_id, user_id, false) IS NULL AS ok FROM sales.users WHERE email = 'launcher@alpha.test';
 SELECT helpers.try($$SELECT sales.launch_campaign('00000000-0000-7000-8000-0000000000c1')$$);
 
 -- launch: the ledger
@@ -276,6 +276,6 @@ SELECT sales.gdpr_erase(prospect_id, 'art. 17') FROM sales.prospects WHERE first
 SELECT sales.is_suppressed('p8@x.test');
 :be_super
 DELETE FROM sales.system_settings WHERE category = 'campaigns';
-DELETE FROM sales.users WHERE email = 'seller@alpha.test';
+DELETE FROM sales.users WHERE email = 'launcher@alpha.test';
 SELECT sales.start_workers();
 \i :clean

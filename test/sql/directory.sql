@@ -1,6 +1,8 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/helpers.inc'
 \i :helpers
+\set clean :srcdir '/clean.inc'
+\i :clean
 :be_alpha
 SELECT name FROM sales.companies;
 INSERT INTO sales.prospects (first_name, email) VALUES ('Ada', 'ada@client.test') RETURNING first_name;

@@ -48,7 +48,7 @@ SELECT sales.refresh_metrics() >= 0 AS refreshed;
 SELECT * FROM sales.check_metrics();
 SELECT * FROM (SELECT * FROM metrics EXCEPT SELECT date, prospects_added, deals_closed FROM sales.analytics) x;
 SELECT action, table_name, count(*) FROM sales.audit_logs
-WHERE (new_values ? 'prospect_id' AND action = 'update') OR (table_name = 'prospects' AND action = 'delete' AND record_id = (SELECT drop FROM ids)) GROUP BY 1, 2 ORDER BY 2;
+WHERE (new_values ->> 'prospect_id' IN (SELECT unnest(ARRAY[keep, drop])::text FROM ids) AND action = 'update') OR (table_name = 'prospects' AND action = 'delete' AND record_id = (SELECT drop FROM ids)) GROUP BY 1, 2 ORDER BY 2;
 -- the dropped one is no duplicate of anybody any more, nor matched
 SELECT * FROM helpers.duplicates WHERE notes LIKE 'a%' ORDER BY notes;
 SELECT sales.import_csv(E'phone,first name\n020 7946 0958,Ada\n') IS NOT NULL AS done;
