@@ -695,7 +695,7 @@ DECLARE
     ready timestamptz;
     problem text;
 BEGIN
-    IF NOT sales_internal.take_lock(sales_internal.import_lock_key(company), false) THEN
+    IF NOT sales_internal.take_import_turn(company, false) THEN
         RETURN jsonb_build_object('outcome', 'wait', 'after', 1, 'error', 'another import of the company is under way');
     END IF;
     SELECT * INTO run FROM sales.import_runs r WHERE r.company_id = company AND r.run_id = job;

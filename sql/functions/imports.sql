@@ -518,6 +518,30 @@ AS $$ SELECT hashtextextended('sales_assistant imports ' || company, 0) $$;
 COMMENT ON FUNCTION sales_internal.import_lock_key(uuid) IS 'Lock (take_lock) of whoever writes what a company imports';
 REVOKE ALL ON FUNCTION sales_internal.import_lock_key(uuid) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.refuse_stale_import(company uuid) RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_refuse_stale_import'
+    LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION sales_internal.refuse_stale_import(uuid) IS
+    'Fails a transaction whose old snapshot does not show what was imported since; whoever calls it has the turn';
+REVOKE ALL ON FUNCTION sales_internal.refuse_stale_import(uuid) FROM PUBLIC;
+
+-- One after the other: two that import at once would not see each other's new prospects.
+CREATE OR REPLACE FUNCTION sales_internal.take_import_turn(company uuid, wait boolean DEFAULT true) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT sales_internal.take_lock(sales_internal.import_lock_key(company), wait) THEN
+        RETURN false;
+    END IF;
+    PERFORM sales_internal.refuse_stale_import(company);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.take_import_turn(uuid, boolean) IS
+    'Waits until nobody else imports, undoes or merges in the company, until the end of the transaction; false if another does and wait is false';
+REVOKE ALL ON FUNCTION sales_internal.take_import_turn(uuid, boolean) FROM PUBLIC;
+
 -- Both import_csv(): the text or the bytes of a file, in one transaction.
 CREATE OR REPLACE FUNCTION sales_internal.import_data(data bytea, encoding text, field_mapping jsonb, options jsonb) RETURNS uuid
 LANGUAGE plpgsql
@@ -533,8 +557,7 @@ BEGIN
     PERFORM sales_internal.require('prospects', 'create');
     PERFORM sales_internal.require('prospects', 'update');
     options := coalesce(options, '{}');
-    -- One after the other: two that run at once would not see each other's new prospects.
-    PERFORM sales_internal.take_lock(sales_internal.import_lock_key(company));
+    PERFORM sales_internal.take_import_turn(company);
     run := sales_internal.begin_run(company, options);
     SELECT * INTO file FROM sales_internal.csv_open(coalesce(data, ''), coalesce(encoding, options ->> 'encoding'), options ->> 'delimiter');
     PERFORM sales_internal.map_file(company, run, file.headers, file.found_encoding, file.found_delimiter, field_mapping);
@@ -596,6 +619,8 @@ DECLARE
     hidden bigint;
 BEGIN
     PERFORM sales_internal.require('prospects', 'delete');
+    -- an import would count rows for prospects that go here
+    PERFORM sales_internal.take_import_turn(company);
     SELECT * INTO run FROM sales.import_runs r WHERE r.company_id = company AND r.run_id = undo_import.run_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE no_data_found USING MESSAGE = format('there is no import run %s', undo_import.run_id), HINT = 'See sales.import_runs.';

@@ -109,6 +109,8 @@ BEGIN
     IF keep = drop OR keep IS NULL OR drop IS NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = 'a merge needs two different prospects', HINT = 'See sales.find_duplicates().';
     END IF;
+    -- an import would write to drop what is meant for keep
+    PERFORM sales_internal.take_import_turn(company);
     -- in order of the key, so that two merges cannot wait for each other
     PERFORM FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id IN (keep, drop) ORDER BY p.prospect_id FOR UPDATE;
     SELECT * INTO kept FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id = keep AND p.deleted_at IS NULL;

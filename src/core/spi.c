@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
@@ -19,6 +20,7 @@
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #define SPI_MAX_ARGS 32
@@ -156,6 +158,27 @@ spi_run_as_owner(const char *sql, bool read_only, long limit, int nargs,
 	rows = spi_run(sql, read_only, limit, nargs, args);
 	SetUserIdAndSecContext(save_userid, save_sec_context);
 	return rows;
+}
+
+static char *
+first_text(const char *sql, int nargs, const SpiArg *args)
+{
+	return spi_run(sql, true, 1, nargs, args) > 0 ? spi_text(0, 1) : NULL;
+}
+
+bool
+spi_is_stale(const char *sql, int nargs, const SpiArg *args)
+{
+	char	   *seen;
+	char	   *now;
+
+	if (!IsolationUsesXactSnapshot())
+		return false;
+	seen = first_text(sql, nargs, args);
+	PushActiveSnapshot(GetLatestSnapshot());
+	now = first_text(sql, nargs, args);
+	PopActiveSnapshot();
+	return (seen == NULL) != (now == NULL) || (seen != NULL && strcmp(seen, now) != 0);
 }
 
 char *

@@ -13,42 +13,22 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "core/spi.h"
 #include "fmgr.h"
-#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(sales_refuse_stale_funnel);
-
-/* Entries of the prospects under the active snapshot, in one text; null without any. */
-static char *
-entries(Datum companies, Datum prospects)
-{
-	SpiArg		args[2] = {SPI_ARG(UUIDARRAYOID, companies), SPI_ARG(UUIDARRAYOID, prospects)};
-
-	spi_run("SELECT string_agg(format('%s %s %s', funnel_id, stage, stage_entered_at), ',' ORDER BY funnel_id) "
-			"FROM sales.conversion_funnel "
-			"WHERE company_id = ANY ($1) AND prospect_id = ANY ($2)", true, 1, 2, args);
-	return spi_text(0, 1);
-}
 
 /* sales_internal.refuse_stale_funnel(companies uuid[], prospects uuid[]) */
 Datum
 sales_refuse_stale_funnel(PG_FUNCTION_ARGS)
 {
-	char	   *seen;
-	char	   *now;
-
-	if (!IsolationUsesXactSnapshot())
-		PG_RETURN_VOID();
+	SpiArg		args[2] = {SPI_ARG(UUIDARRAYOID, PG_GETARG_DATUM(0)), SPI_ARG(UUIDARRAYOID, PG_GETARG_DATUM(1))};
 
 	SPI_connect();
-	seen = entries(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1));
-	PushActiveSnapshot(GetLatestSnapshot());
-	now = entries(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1));
-	PopActiveSnapshot();
-	if ((seen == NULL) != (now == NULL) || (seen != NULL && strcmp(seen, now) != 0))
+	if (spi_is_stale("SELECT string_agg(format('%s %s %s', funnel_id, stage, stage_entered_at), ',' ORDER BY funnel_id) "
+					 "FROM sales.conversion_funnel "
+					 "WHERE company_id = ANY ($1) AND prospect_id = ANY ($2)", 2, args))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("could not serialize access due to concurrent entry of a stage"),
 						errhint("The transaction might succeed if retried.")));
