@@ -25,7 +25,7 @@ CREATE OR REPLACE FUNCTION sales_internal.import_config_keys(source sales.import
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT '{options,api_key_id,password,token,secret,api_key,url,protocol,host,port,path,user,username}'::text[] || CASE source
+    SELECT '{options,api_key_id,password,private_key,token,secret,api_key,url,protocol,host,port,path,user,username}'::text[] || CASE source
         WHEN 'csv' THEN '{data,upload_id,headers,auth}'::text[]
         WHEN 'api' THEN '{method,headers,body,auth,items,paging}'
         WHEN 'ftp' THEN '{tls,host_key,pattern,once}'
@@ -128,6 +128,28 @@ $$;
 COMMENT ON FUNCTION sales_internal.check_json_paths(jsonb, jsonb) IS 'Error with a hint for JSON paths and pagings that are none';
 REVOKE ALL ON FUNCTION sales_internal.check_json_paths(jsonb, jsonb) FROM PUBLIC;
 
+-- A private key logs in at SFTP servers, and only without a passphrase.
+CREATE OR REPLACE FUNCTION sales_internal.check_login_key(secret text, is_key boolean, url text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF secret !~ '^-----BEGIN ' AND NOT is_key THEN
+        RETURN;
+    ELSIF secret !~ '^-----BEGIN ([A-Z]+ )?PRIVATE KEY-----\s' THEN
+        RAISE invalid_parameter_value USING MESSAGE = CASE WHEN secret ~ '^-----BEGIN ENCRYPTED PRIVATE KEY' THEN 'the private key needs a passphrase' ELSE 'this is no private key' END,
+            HINT = 'Give the text of the file, from "-----BEGIN OPENSSH PRIVATE KEY-----" on, of a key made without a passphrase: ssh-keygen -t ed25519 -N "".';
+    -- the name of the cipher in OpenSSH's form; a header in the old one
+    ELSIF (secret ~ '^-----BEGIN OPENSSH' AND secret !~ '^[^\n]*-----\s+b3BlbnNzaC1rZXktdjEAAAAABG5vbmU') OR secret ~ 'Proc-Type: 4,ENCRYPTED' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'the private key needs a passphrase', HINT = 'Take it off a copy of the key: ssh-keygen -p -N "" -f COPY.';
+    ELSIF coalesce(url, '') NOT LIKE 'sftp://%' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'a private key logs in at sftp alone', HINT = 'Set url to sftp://..., or give a password.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.check_login_key(text, boolean, text) IS 'Error with a hint for a private key that logs in nowhere';
+REVOKE ALL ON FUNCTION sales_internal.check_login_key(text, boolean, text) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales_internal.check_import_job() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -154,11 +176,13 @@ BEGIN
             PERFORM sales_internal.check_json_paths(config, NEW.field_mapping);
         END IF;
         -- The password of a source is kept as every other key is: encrypted, and opened by the worker alone.
-        SELECT array_agg(k ORDER BY k) INTO secrets FROM unnest('{password,token,secret,api_key}'::text[]) k WHERE config ->> k IS NOT NULL;
+        SELECT array_agg(k ORDER BY k) INTO secrets FROM unnest('{password,private_key,token,secret,api_key}'::text[]) k WHERE config ->> k IS NOT NULL;
         IF cardinality(secrets) > 1 THEN
             RAISE invalid_parameter_value USING MESSAGE = format('source_config holds several secrets: %s', array_to_string(secrets, ', ')),
-                HINT = 'One is enough: password, token, secret or api_key.';
+                HINT = 'One is enough: password, private_key, token, secret or api_key.';
         ELSIF secrets IS NOT NULL THEN
+            PERFORM sales_internal.check_login_key(config ->> secrets[1], secrets[1] = 'private_key',
+                                                   sales_internal.import_settings(NEW.source_type, config) ->> 'url');
             key_id := coalesce((SELECT k.api_key_id FROM sales.api_keys k
                                 WHERE k.company_id = NEW.company_id AND k.api_key_id::text = config ->> 'api_key_id'
                                   AND k.service_name = 'import'), sales.uuidv7());
@@ -335,7 +359,7 @@ COMMENT ON FUNCTION sales_internal.import_request(sales.import_jobs, text, jsonb
 REVOKE ALL ON FUNCTION sales_internal.import_request(sales.import_jobs, text, jsonb) FROM PUBLIC;
 
 -- The next call of a run, from what is still to be done (import_runs.progress):
---   {"ask": "list"} | {"ask": "file", "names": [...]} | {"ask": "search"} | {"ask": "mails", "uids": [...], "validity": n}
+--   {"ask": "list"} | {"ask": "file", "names": of listed_names()} | {"ask": "search"} | {"ask": "mails", "uids": [...], "validity": n}
 --   | {"ask": "page", "url": ..., "n": 1}
 -- Nothing left: the job becomes import_rows.
 CREATE OR REPLACE FUNCTION sales_internal.next_fetch(job uuid, company uuid, setup sales.import_jobs, todo jsonb) RETURNS jsonb
@@ -353,7 +377,7 @@ BEGIN
             RETURN sales_internal.import_request(setup, config ->> 'url', jsonb_build_object('file', login || '{"list": true}'));
         WHEN 'file' THEN
             IF todo -> 'names' ->> 0 IS NOT NULL THEN
-                RETURN sales_internal.import_request(setup, CASE WHEN config ->> 'url' LIKE '%/' THEN config ->> 'url' || sales_internal.url_segment(todo -> 'names' ->> 0)
+                RETURN sales_internal.import_request(setup, CASE WHEN config ->> 'url' LIKE '%/' THEN config ->> 'url' || (todo #>> '{names,0,segment}')
                                                                  ELSE config ->> 'url' END, jsonb_build_object('file', login));
             END IF;
         WHEN 'search' THEN
@@ -383,16 +407,53 @@ COMMENT ON FUNCTION sales_internal.next_fetch(uuid, uuid, sales.import_jobs, jso
 REVOKE ALL ON FUNCTION sales_internal.next_fetch(uuid, uuid, sales.import_jobs, jsonb) FROM PUBLIC;
 
 -- A file name as a segment of a path, its bytes percent-encoded.
-CREATE OR REPLACE FUNCTION sales_internal.url_segment(name text) RETURNS text
+CREATE OR REPLACE FUNCTION sales_internal.url_segment(name bytea) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT string_agg(CASE WHEN ascii(c) < 128 AND c ~ '[A-Za-z0-9._~-]' THEN c
-                           ELSE upper(regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', '%\1', 'g')) END, '' ORDER BY n)
-    FROM unnest(string_to_array(name, NULL)) WITH ORDINALITY u (c, n)
+    SELECT string_agg(CASE WHEN chr(greatest(b.byte, 1)) ~ '[A-Za-z0-9._~-]' AND b.byte < 128 THEN chr(b.byte)
+                           ELSE '%' || upper(lpad(to_hex(b.byte), 2, '0')) END, '' ORDER BY b.n)
+    FROM (SELECT n, get_byte(name, n) AS byte FROM generate_series(0, octet_length(name) - 1) n) b
 $$;
+COMMENT ON FUNCTION sales_internal.url_segment(bytea) IS 'The bytes of a file name for a URL';
+REVOKE ALL ON FUNCTION sales_internal.url_segment(bytea) FROM PUBLIC;
+CREATE OR REPLACE FUNCTION sales_internal.url_segment(name text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT sales_internal.url_segment(convert_to(name, 'UTF8')) $$;
 COMMENT ON FUNCTION sales_internal.url_segment(text) IS 'A file name for a URL';
 REVOKE ALL ON FUNCTION sales_internal.url_segment(text) FROM PUBLIC;
+
+-- Names of a folder: {"name": to be read, "segment": its bytes for the URL, "key": what the
+-- file is known by}.  A server says them in what encoding it likes; the bytes are the name.
+CREATE OR REPLACE FUNCTION sales_internal.listed_names(listing bytea) RETURNS SETOF jsonb
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    latin text;
+    name text;
+    segment text;
+BEGIN
+    -- no name has a byte 0
+    listing := substr(listing, 1, coalesce(nullif(position('\x00'::bytea IN listing), 0) - 1, octet_length(listing)));
+    -- (LATIN1: a character for each byte)
+    FOR latin IN SELECT DISTINCT regexp_replace(rtrim(l, E'\r'), '^.*/', '')
+                 FROM unnest(string_to_array(convert_from(listing, 'LATIN1'), E'\n')) l
+    LOOP
+        segment := sales_internal.url_segment(convert_to(latin, 'LATIN1'));
+        BEGIN
+            name := convert_from(convert_to(latin, 'LATIN1'), 'UTF8');
+        EXCEPTION WHEN character_not_in_repertoire THEN
+            name := NULL;
+        END;
+        CONTINUE WHEN latin IN ('', '.', '..');
+        RETURN NEXT jsonb_build_object('name', coalesce(name, latin), 'segment', segment, 'key', coalesce(name, segment));
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.listed_names(bytea) IS 'Files of a folder as a server lists them';
+REVOKE ALL ON FUNCTION sales_internal.listed_names(bytea) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.prepare_import_fetch(job uuid, company uuid, args jsonb) RETURNS jsonb
 LANGUAGE plpgsql
@@ -400,19 +461,21 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     setup sales.import_jobs;
+    single text;
 BEGIN
     SELECT * INTO setup FROM sales.import_jobs i WHERE i.company_id = company AND i.import_job_id = (args ->> 'import_job_id')::uuid;
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'failed', 'error', 'the import is no longer there');
     END IF;
     setup.source_config := sales_internal.import_settings(setup.source_type, setup.source_config);
+    single := regexp_replace(setup.source_config ->> 'url', '^.*/', '');
     UPDATE sales.import_runs r SET status = 'running', error = NULL, finished_at = NULL
     WHERE r.company_id = company AND r.run_id = job AND r.status <> 'running';
     -- Asked anew after a failure: what is kept already is not asked for again.
     RETURN sales_internal.next_fetch(job, company, setup, CASE
         WHEN setup.source_type = 'email_attachment' THEN '{"ask": "search"}'::jsonb
         WHEN setup.source_type = 'ftp' AND setup.source_config ->> 'url' LIKE '%/' THEN '{"ask": "list"}'
-        WHEN setup.source_type = 'ftp' THEN jsonb_build_object('ask', 'file', 'names', jsonb_build_array(regexp_replace(setup.source_config ->> 'url', '^.*/', '')))
+        WHEN setup.source_type = 'ftp' THEN jsonb_build_object('ask', 'file', 'names', jsonb_build_array(jsonb_build_object('name', single, 'key', single)))
         ELSE jsonb_build_object('ask', 'page', 'n', 1, 'url', sales_internal.page_url(setup.source_config, setup.source_config ->> 'url', 1)) END);
 END
 $$;
@@ -530,7 +593,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     list text := CASE todo ->> 'ask' WHEN 'mails' THEN 'uids' ELSE 'names' END;
-    note text := CASE list WHEN 'uids' THEN 'mail ' ELSE '' END || (todo -> list ->> 0) || ': ' || problem;
+    note text := CASE list WHEN 'uids' THEN 'mail ' || (todo #>> '{uids,0}') ELSE todo #>> '{names,0,name}' END || ': ' || problem;
 BEGIN
     UPDATE sales.import_runs r SET error = concat_ws(E'\n', r.error, note)
     WHERE r.company_id = company AND r.run_id = job AND coalesce(strpos(r.error, note), 0) = 0 AND note IS NOT NULL;
@@ -582,19 +645,17 @@ BEGIN
     CASE todo ->> 'ask'
         WHEN 'list' THEN
             RETURN sales_internal.next_fetch(job, company, setup, jsonb_build_object('ask', 'file', 'names', coalesce((
-                SELECT jsonb_agg(n.name ORDER BY n.name)
-                FROM (SELECT DISTINCT regexp_replace(rtrim(l, E'\r'), '^.*/', '') AS name
-                      FROM unnest(string_to_array(convert_from(body, 'UTF8'), E'\n')) l) n
-                WHERE n.name NOT IN ('', '.', '..') AND sales_internal.glob_matches(n.name, coalesce(setup.source_config ->> 'pattern', '*.csv'))
+                SELECT jsonb_agg(n ORDER BY n ->> 'name', n ->> 'key') FROM sales_internal.listed_names(body) n
+                WHERE sales_internal.glob_matches(n ->> 'name', coalesce(setup.source_config ->> 'pattern', '*.csv'))
                   AND (setup.source_config ->> 'once' IS NOT DISTINCT FROM 'content' OR NOT EXISTS (
                       SELECT FROM sales_internal.import_taken t
-                      WHERE t.company_id = company AND t.import_job_id = setup.import_job_id AND t.source_key = n.name))), '[]')));
+                      WHERE t.company_id = company AND t.import_job_id = setup.import_job_id AND t.source_key = n ->> 'key'))), '[]')));
         WHEN 'file' THEN
-            name := todo -> 'names' ->> 0;
+            name := todo #>> '{names,0,name}';
             -- A folder's files are known by their names, a single file by its content.
             PERFORM sales_internal.take_file(company, job, setup.import_job_id,
-                CASE WHEN setup.source_config ->> 'url' LIKE '%/' AND setup.source_config ->> 'once' IS DISTINCT FROM 'content' THEN name
-                     ELSE name || ' ' || encode(sha256(body), 'hex') END, name, body);
+                CASE WHEN setup.source_config ->> 'url' LIKE '%/' AND setup.source_config ->> 'once' IS DISTINCT FROM 'content' THEN todo #>> '{names,0,key}'
+                     ELSE (todo #>> '{names,0,key}') || ' ' || encode(sha256(body), 'hex') END, name, body);
             RETURN sales_internal.next_fetch(job, company, setup, jsonb_build_object('ask', 'file', 'names', (todo -> 'names') - 0));
         WHEN 'search' THEN
             validity := coalesce(sales_internal.imap_validity(body), 0);

@@ -13,6 +13,7 @@
 #include "core/json.h"
 #include "http/dns.h"
 #include "http/http.h"
+#include "http/loginkey.h"
 #include "miscadmin.h"
 
 void
@@ -28,6 +29,7 @@ http_call_free(HttpCall *call)
 	free(call->secret);
 	for (struct curl_slist *h = call->headers; h != NULL; h = h->next)
 		OPENSSL_cleanse(h->data, strlen(h->data));
+	http_forget_login_key(call);
 	curl_slist_free_all(call->headers);
 	curl_slist_free_all(call->open_headers);
 	curl_slist_free_all(call->recipients);

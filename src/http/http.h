@@ -42,6 +42,7 @@ typedef struct HttpCall
 	char		api_key_id[40];
 	char		budget_month[16];
 	char	   *host_key;		/* keys that an SFTP server may show */
+	int			key_file;		/* descriptor of the key that logs in there; -1: none */
 	char		refused[192];	/* what the server showed instead; empty: nothing */
 	struct DnsQuery *dns;		/* a question of DNS instead of a call */
 	char	   *secret;			/* to be hidden where it comes back */
@@ -70,6 +71,7 @@ typedef struct HttpCall
  * Or reads a file: url ftp://, ftps:// or sftp://, and
  *   file: {"user": login for `secret`, "tls": as above, "list": names of a folder,
  *          "host_key": of an SFTP server, always needed; see hostkey.h}.
+ *   There `secret` may be a private key; see loginkey.h.
  * `secret` goes where auth or user says; null without one.  Returns null and sets
  * *problem (static) where the request is not well-formed.  A host that is not
  * public makes a call all the same, which must not be started: it is `blocked`

@@ -22,6 +22,7 @@
 #include "http/guard.h"
 #include "http/hostkey.h"
 #include "http/http.h"
+#include "http/loginkey.h"
 
 #define DEFAULT_TIMEOUT_MS 30000
 #define MAX_TIMEOUT_MS 600000
@@ -446,8 +447,10 @@ static const char *
 set_file(HttpCall *call, json_t *file, const char *url, const char *secret)
 {
 	CURL	   *easy = call->easy;
+	bool		by_key = http_is_login_key(secret);
+	const char *problem;
 
-	set_login(call, file, secret);
+	set_login(call, file, by_key ? NULL : secret);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, discard);
 	curl_easy_setopt(easy, CURLOPT_FTP_SKIP_PASV_IP, 1L);
 	if (json_is_true(json_object_get(file, "list")))
@@ -457,9 +460,12 @@ set_file(HttpCall *call, json_t *file, const char *url, const char *secret)
 		curl_easy_setopt(easy, CURLOPT_DIRLISTONLY, 1L);
 	}
 	if (pg_strncasecmp(url, "sftp:", 5) != 0)
-		return NULL;
+		return by_key ? "a private key logs in at sftp alone" : NULL;
 	curl_easy_setopt(easy, CURLOPT_SSH_AUTH_TYPES, (long) (CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
-	return http_pin_host_key(call, json_string_value(json_object_get(file, "host_key")));
+	problem = http_pin_host_key(call, json_string_value(json_object_get(file, "host_key")));
+	if (problem == NULL && by_key)
+		problem = http_login_by_key(call, json_string_value(json_object_get(file, "user")), secret);
+	return problem;
 }
 
 static void
@@ -560,6 +566,8 @@ http_call_new(const char *request_text, const char *secret, const char **problem
 	CURLU	   *url = curl_url();
 
 	*problem = NULL;
+	if (call != NULL)
+		call->key_file = -1;
 	if (call == NULL || url == NULL || (call->easy = curl_easy_init()) == NULL)
 		*problem = "out of memory";
 	else if (!json_is_object(request))

@@ -87,7 +87,7 @@ while (sysread $from, $piece, 32768)
 }
 RELAY
 	MailServers::write_file("$root/sshd.$port.conf", join("\n", 'ListenAddress 127.0.0.1', "Port $port", (map { "HostKey $_" } @keys), 'UsePAM no',
-		'PasswordAuthentication yes', 'StrictModes no', 'PidFile none', 'Subsystem sftp internal', "ForceCommand /usr/bin/perl $root/relay.pl") . "\n");
+		'PasswordAuthentication yes', "AuthorizedKeysFile $root/authorized_keys", 'StrictModes no', 'PidFile none', 'Subsystem sftp internal', "ForceCommand /usr/bin/perl $root/relay.pl") . "\n");
 	my ($wrapper) = glob '/usr/lib/*/libnss_wrapper.so';
 	local %ENV = (%ENV, LD_PRELOAD => $wrapper, NSS_WRAPPER_PASSWD => "$root/passwd", NSS_WRAPPER_GROUP => '/etc/group', NSS_WRAPPER_SHADOW => "$root/shadow");
 	return $self->run($port, '/usr/sbin/sshd', '-D', '-E', "$root/sshd.log", '-f', "$root/sshd.$port.conf");

@@ -14,6 +14,7 @@ my $dir = tempdir(CLEANUP => 1);
 mkdir "$dir/$_" for qw(root root/leads empty);
 append_to_file("$dir/root/leads/a.csv", "email,last name\nf1\@ftp.test,A\n");
 append_to_file("$dir/root/leads/b \xC3\xA9 #1.csv", "email,last name\nf2\@ftp.test,B\nbad,C\n");
+append_to_file("$dir/root/leads/caf\xE9 \xC3.csv", "email,last name\nf5\@ftp.test,E\n");
 append_to_file("$dir/root/leads/readme.txt", 'no leads');
 chmod 0555, "$dir/root";
 my $me = getpwuid($>);
@@ -48,7 +49,8 @@ sub run_import
 	return as('alpha', "SELECT status, rows_read, rows_inserted, rows_unchanged, rows_rejected FROM sales.import_runs WHERE run_id = '$run'");
 }
 my $folder = import_of('/leads/');
-is(run_import($folder), 'done|3|2|0|1', 'the files of a folder that fit the pattern are imported');
+is(run_import($folder), 'done|4|3|0|1', 'the files of a folder that fit the pattern are imported, also where a name is not in UTF-8');
+is(as('alpha', "SELECT count(*) FROM sales.prospects WHERE email = 'f5\@ftp.test'"), '1', 'whose bytes are asked for as they are');
 is(as('alpha', 'SELECT source_name, row_number FROM sales.import_rejects'), "b \xC3\xA9 #1.csv|3", 'a reject names its file');
 is(run_import($folder), 'done|0|0|0|0', 'a file is taken once');
 append_to_file("$dir/root/leads/c.csv", "email\nf3\@ftp.test\n");

@@ -16,6 +16,7 @@ my $files = FileServers->new($dir, 'sftp-secret');
 my ($ecdsa, $ed25519, $rsa, $other) = (host_key($dir, 'ecdsa'), host_key($dir, 'ed25519'), host_key($dir, 'rsa'), host_key("$dir/empty", 'ed25519'));
 append_to_file("$dir/files/leads/a.csv", "email,last name\nf1\@sftp.test,A\nbad,B\n");
 append_to_file("$dir/files/leads/b \xC3\xA9 #1.csv", "email,last name\nf2\@sftp.test,C\n");
+append_to_file("$dir/files/leads/caf\xE9.csv", "email\nf5\@sftp.test\n");
 append_to_file("$dir/files/leads/readme.txt", 'no leads');
 my ($port, $many) = (FileServers::port(), FileServers::port());
 my $server = $files->sshd($port, $ed25519);
@@ -33,7 +34,7 @@ sub sessions { my @accepted = slurp_file("$dir/sshd.log") =~ /Accepted password/
 # --- who answers ---
 my $key = fingerprint($ed25519);
 my $folder = set_up('ftp', config($port, '', $key, ''));
-is(run_import($folder), 'done|3|2|0|1', 'the files of a folder that fit the pattern are read');
+is(run_import($folder), 'done|4|3|0|1', 'the files of a folder that fit the pattern are read, also where a name is not in UTF-8');
 is(run_import($folder), 'done|0|0|0|0', 'a file is taken once');
 append_to_file("$dir/files/leads/c.csv", "email\nf3\@sftp.test\n");
 is(run_import($folder), 'done|1|1|0|0', 'a new one is taken');
@@ -72,10 +73,33 @@ is(hurry($run), 'failed|0|0|0|0', 'a wrong password fails the run');
 like(error_of($run), qr/authentication|denied/i, 'which says so');
 unlike(error_of($run), qr/not-the-password/, 'without the password');
 set_config($stranger, '{"password": "sftp-secret"}');
-is(run_import($stranger), 'done|4|0|3|1', 'with the right one all is read');
+is(run_import($stranger), 'done|5|0|4|1', 'with the right one all is read');
 $run = start_import(set_up('ftp', config($port, 'none.csv', $key, '')));
 is(hurry($run), 'failed|0|0|0|0', 'a file that is not there fails the run');
 like(error_of($run), qr/no such file/i, 'which says so');
+
+# --- by key: in memory alone, and no other way when it is refused ---
+system_or_bail('ssh-keygen', '-q', '-t', $_->[0], '-N', $_->[1], '-f', "$dir/$_->[2]") for ['ed25519', '', 'ours'], ['ecdsa', '', 'ours_too'], ['ed25519', '', 'theirs'], ['ed25519', 'word', 'locked'];
+append_to_file("$dir/authorized_keys", slurp_file("$dir/ours.pub") . slurp_file("$dir/ours_too.pub"));
+sub by_key
+{
+	my ($to, $name) = @_;
+	return config($to, 'a.csv', $key, '') =~ s/"password": "sftp-secret"/'"private_key": "' . slurp_file("$dir\/$name") =~ s{\n}{\\n}gr . '"'/er;
+}
+for my $name ('ours', 'ours_too')
+{
+	my $import = set_up('ftp', by_key($port, $name));
+	is(run_import($import), 'done|2|0|1|1', "$name: a key logs in as well as a password");
+	is(as('alpha', "SELECT source_config::text ~ 'PRIVATE', source_config ? 'api_key_id' FROM sales.import_jobs WHERE import_job_id = '$import'"), 'f|t', "$name: and is not kept in the row");
+}
+my @accepted = slurp_file("$dir/sshd.log") =~ /Accepted publickey/g;
+is(scalar @accepted, 2, 'as the server saw it');
+$run = start_import(set_up('ftp', by_key($port, 'theirs')));
+is(hurry($run), 'failed|0|0|0|0', 'a key that the server does not know fails the run');
+like(error_of($run), qr/authentication|denied/i, 'which says so');
+like(refused('alpha', "INSERT INTO sales.import_jobs (name, source_type, source_config) VALUES ('x', 'ftp', '" . by_key($port, $_->[0]) . "')"), $_->[1], "$_->[0]: refused as it is written")
+  for ['locked', qr/needs a passphrase/], ['ours.pub', qr/no private key/];
+like(refused('alpha', "INSERT INTO sales.import_jobs (name, source_type, source_config) VALUES ('x', 'ftp', '" . by_key($port, 'ours') =~ s/sftp:/ftps:/r . "')"), qr/logs in at sftp alone/, 'nor is a key sent to a server of another kind');
 
 # --- a file that cannot be had keeps nobody from the others ---
 my $huge = "$dir/files/leads/d huge.csv";
