@@ -2,17 +2,21 @@
  * boost.c
  *		Boosting in cycles, several models side by side.
  *
- * Training goes round the terms; at each it sums gradient and curvature by bin
- * and takes a small step (steps.c).  Small steps and a fixed order keep columns
- * that only repeat each other from overshooting.  Within a round the loss is
- * taken as quadratic: residuals follow each step at the price of a
- * multiplication, and exp() is called once a row and round.
+ * Training goes round the terms, GROUP of them at a time; of each it sums
+ * gradient and curvature by bin and takes a small step (steps.c).  Small steps
+ * and a fixed order keep columns that only repeat each other from overshooting.
+ * Within a round the loss is taken as quadratic: residuals follow each step at
+ * the price of a multiplication, and exp() is taken once a row and round.
  *
  * Each model holds one fold out.  All stop at the same round: the one with the
  * least loss on the rows held out, summed over the models, so that no model
  * chooses its own end by its own held rows.
  *
- * Memory: 8 bytes a row and model for the logits, 8 a row for the rest.
+ * The four models of one deal are the lanes of vectors: a row's bins are looked
+ * up once for all of them, and one pass over the rows takes the steps of one
+ * group and sums for the next.
+ *
+ * Memory: 64 bytes a row and deal, and one for its fold.
  */
 #include "postgres.h"
 
@@ -26,17 +30,28 @@
 #define MAX_ROUNDS 400
 #define PATIENCE 12
 #define LEAST_GAIN 1e-5			/* of the loss, in a round, to go on */
-#define MANY_ROWS 100000		/* fewer folds from here */
+#define GROUP 4					/* terms that step at once */
+#define BLOCK 4096				/* rows whose sums are taken in single precision */
+#define FAR 30					/* log-odds beyond which nothing changes */
+
+Lanes **
+learner_new_lanes(const Booster *booster)
+{
+	Lanes	  **lanes = palloc(sizeof(Lanes *) * booster->ndeals);
+
+	for (int d = 0; d < booster->ndeals; d++)
+		lanes[d] = palloc_extended(sizeof(Lanes) * booster->nrows, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	return lanes;
+}
 
 void
 learner_init_booster(Booster *booster, const uint8 *labels, int nrows)
 {
 	booster->nrows = nrows;
 	booster->labels = labels;
-	booster->nfolds = nrows >= MANY_ROWS ? 3 : 5;
 	/* Few rows: more deals of the same rows, to depend less on one. */
 	booster->ndeals = nrows <= 3000 ? 4 : nrows <= 20000 ? 2 : 1;
-	booster->nmodels = booster->nfolds * booster->ndeals;
+	booster->nmodels = LANES * booster->ndeals;
 	booster->fold = palloc(sizeof(uint8 *) * booster->ndeals);
 	for (int d = 0; d < booster->ndeals; d++)
 	{
@@ -47,20 +62,20 @@ learner_init_booster(Booster *booster, const uint8 *labels, int nrows)
 		for (int i = 0; i < nrows; i++)
 		{
 			int			nth = seen[labels[i]]++;
-			uint32		turn = murmurhash32(nth / booster->nfolds + 7919 * labels[i] + 104729 * d);
+			uint32		turn = murmurhash32(nth / LANES + 7919 * labels[i] + 104729 * d);
 
-			booster->fold[d][i] = (turn + nth) % booster->nfolds;
+			booster->fold[d][i] = (turn + nth) % LANES;
 		}
 	}
-	booster->logit = palloc(sizeof(double *) * booster->nmodels);
-	for (int m = 0; m < booster->nmodels; m++)
-		booster->logit[m] = palloc_extended(sizeof(double) * nrows, MCXT_ALLOC_HUGE);
+	booster->logit = learner_new_lanes(booster);
+	booster->residual = learner_new_lanes(booster);
+	booster->weight = learner_new_lanes(booster);
+	booster->change = learner_new_lanes(booster);
+	booster->all = palloc(sizeof(LaneSums) * booster->ndeals);
 	booster->intercept = palloc0(sizeof(double) * booster->nmodels);
 	booster->start = palloc0(sizeof(double) * booster->nmodels);
 	booster->judges = JUDGES_ALL;
 	booster->fixed_rounds = 0;
-	booster->residual = palloc_extended(sizeof(float) * nrows, MCXT_ALLOC_HUGE);
-	booster->weight = palloc_extended(sizeof(float) * nrows, MCXT_ALLOC_HUGE);
 }
 
 ModelPoints
@@ -137,119 +152,241 @@ learner_sum_bins(const uint8 *bins, const float *residual, const float *weight,
 	}
 }
 
+typedef uint32 LaneBits __attribute__((vector_size(LANES * sizeof(uint32))));
+
 /*
- * Takes a step of one term and sums the residuals that it leaves by the bins of
- * the next, in one pass over the rows: memory is what training waits for.
+ * exp() of numbers between -80 and 80, to 3e-7 of the result: a power of two,
+ * put into the exponent's bits, times a series for what is left over.
  */
-static void
-take_step(Booster *booster, int m, const uint8 *bins, const double *step,
-		  const uint8 *next_bins, Sums *sums)
+static inline Lanes
+exp_lanes(Lanes x)
 {
-	double	   *restrict logit = booster->logit[m];
-	float	   *restrict residual = booster->residual;
-	const float *restrict weight = booster->weight;
-	Sums		odd[MAX_BINS] = {0};
-	int			n = booster->nrows;
-	int			i = 0;
+	const float round = 12582912;	/* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
+	Lanes		power = x * 1.44269504f + round;
+	LaneBits	bits = ((LaneBits) power << 23) + (127 << 23);
+	Lanes		rest;
 
-	for (; i + 1 < n; i += 2)
-	{
-		double		a = step[bins[i]];
-		double		b = step[bins[i + 1]];
-		float		ra = residual[i] - weight[i] * (float) a;
-		float		rb = residual[i + 1] - weight[i + 1] * (float) b;
-
-		logit[i] += a;
-		logit[i + 1] += b;
-		residual[i] = ra;
-		residual[i + 1] = rb;
-		sums[next_bins[i]].g += ra;
-		sums[next_bins[i]].h += weight[i];
-		odd[next_bins[i + 1]].g += rb;
-		odd[next_bins[i + 1]].h += weight[i + 1];
-	}
-	for (; i < n; i++)
-	{
-		logit[i] += step[bins[i]];
-		residual[i] -= weight[i] * (float) step[bins[i]];
-		sums[next_bins[i]].g += residual[i];
-		sums[next_bins[i]].h += weight[i];
-	}
-	for (int b = 0; b < MAX_BINS; b++)
-	{
-		sums[b].g += odd[b].g;
-		sums[b].h += odd[b].h;
-	}
+	power -= round;
+	rest = x - power * 0.693359375f + power * 2.12194440e-4f;	/* log(2) in two parts */
+	return (Lanes) bits *
+		(1 + rest * (1 + rest * (0.5f + rest * (1.0f / 6 + rest * (1.0f / 24 + rest * (1.0f / 120 + rest * (1.0f / 720)))))));
 }
 
-/* Residuals of a model, none of rows held out; then a step of its intercept. */
-static void
-start_round(Booster *booster, int m)
+/* Each of x, or the bound where it is beyond it. */
+static inline Lanes
+at_most(Lanes x, float bound)
 {
-	const uint8 *fold = booster->fold[m / booster->nfolds];
-	int			held = m % booster->nfolds;
-	double		g = 0;
-	double		h = 0;
-	double		change;
+	LaneBits	beyond = (LaneBits) (x > bound);
 
-	learner_residuals(booster->logit[m], booster->labels, booster->nrows,
-					  booster->residual, booster->weight);
-	for (int i = 0; i < booster->nrows; i++)
+	return (Lanes) ((beyond & (LaneBits) ((Lanes) {0} + bound)) | (~beyond & (LaneBits) x));
+}
+
+/*
+ * Takes the changes into the logits of one deal, and computes what is left to
+ * explain.  Returns the log loss of the rows that judge, by the models that
+ * held them out: that of eight rows is the logarithm of a product.
+ */
+static double
+take_changes(Booster *booster, int d)
+{
+	static const Lanes learns[LANES] = {{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}};
+	Lanes	   *restrict logit = booster->logit[d];
+	Lanes	   *restrict residual = booster->residual[d];
+	Lanes	   *restrict weight = booster->weight[d];
+	Lanes	   *restrict change = booster->change[d];
+	const uint8 *fold = booster->fold[d];
+	LaneSums	all = {{0}, {0}};
+	double		loss = 0;
+	double		product = 1;
+	int			factors = 0;
+
+	for (int block = 0; block < booster->nrows; block += BLOCK)
 	{
-		if (fold[i] == held)
-			booster->residual[i] = booster->weight[i] = 0;
-		g += booster->residual[i];
-		h += booster->weight[i];
+		LaneSums	sums = {{0}, {0}};
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = block; i < Min(block + BLOCK, booster->nrows); i++)
+		{
+			int			held = fold[i];
+			float		label = booster->labels[i];
+			Lanes		against;
+			Lanes		p;
+
+			logit[i] += change[i];
+			change[i] = (Lanes) {0};
+			against = exp_lanes(at_most(-at_most(logit[i], FAR), FAR));
+			p = 1 / (1 + against);
+			residual[i] = (label - p) * learns[held];
+			weight[i] = p * p * against * learns[held];
+			sums.g += residual[i];
+			sums.h += weight[i];
+			if (booster->judges == JUDGES_ALL || (i & 1) == booster->judges)
+			{
+				product *= label ? p[held] : p[held] * against[held];
+				if (++factors % 8 == 0)
+				{
+					loss -= log(product);
+					product = 1;
+				}
+			}
+		}
+		all.g += sums.g;
+		all.h += sums.h;
 	}
-	change = h > 0 ? 0.5 * g / h : 0;
-	booster->intercept[m] += change;
-	for (int i = 0; i < booster->nrows; i++)
-	{
-		booster->logit[m][i] += change;
-		booster->residual[i] -= booster->weight[i] * (float) change;
-	}
+	booster->all[d] = all;
+	return loss - log(product);
 }
 
 static double
-held_loss(const Booster *booster)
+held_loss(Booster *booster)
 {
 	double		loss = 0;
 
-	for (int m = 0; m < booster->nmodels; m++)
-	{
-		const uint8 *fold = booster->fold[m / booster->nfolds];
-		int			held = m % booster->nfolds;
-
-		for (int i = 0; i < booster->nrows; i++)
-			if (fold[i] == held && (booster->judges == JUDGES_ALL || (i & 1) == booster->judges))
-				loss += learner_row_loss(booster->logit[m][i], booster->labels[i]);
-	}
+	for (int d = 0; d < booster->ndeals; d++)
+		loss += take_changes(booster, d);
 	return loss / booster->nrows / booster->ndeals;
 }
 
-/* Goes round the terms once, for one model. */
-static void
-run_round(Booster *booster, int m, const Term *terms, int nterms, double ridge,
-		  double **points, double *slopes)
+/* A few terms that step at once: what one pass over the rows needs of them. */
+typedef struct Group
 {
-	Sums		sums[MAX_BINS] = {0};
+	int			nterms;
+	const Term *terms;
+	Lanes		step[GROUP][MAX_BINS];
+	LaneSums	block[GROUP][MAX_BINS];
+	Sums		sums[LANES][GROUP][MAX_BINS];
+} Group;
 
-	start_round(booster, m);
-	learner_sum_bins(terms[0].bins, booster->residual, booster->weight, booster->nrows, sums);
-	for (int t = 0; t < nterms; t++)
+static void
+clear_sums(Group *group)
+{
+	for (int t = 0; t < group->nterms; t++)
 	{
-		const Term *term = &terms[t];
-		double		step[MAX_BINS];
+		memset(group->block[t], 0, sizeof(LaneSums) * group->terms[t].nbins);
+		for (int k = 0; k < LANES; k++)
+			memset(group->sums[k][t], 0, sizeof(Sums) * group->terms[t].nbins);
+	}
+}
+
+/* Single precision is enough for the sums of a block, and no more. */
+static void
+add_block(Group *group)
+{
+	for (int t = 0; t < group->nterms; t++)
+	{
+		for (int b = 0; b < group->terms[t].nbins; b++)
+			for (int k = 0; k < LANES; k++)
+			{
+				group->sums[k][t][b].g += group->block[t][b].g[k];
+				group->sums[k][t][b].h += group->block[t][b].h[k];
+			}
+		memset(group->block[t], 0, sizeof(LaneSums) * group->terms[t].nbins);
+	}
+}
+
+/* The rows of one block, of pass_rows(). */
+static pg_attribute_always_inline void
+pass_block(Booster *booster, int d, int from, int to, Lanes shift,
+		   const Group *stepped, int nstepped, Group *summed, int nsummed)
+{
+	Lanes	   *restrict change = booster->change[d];
+	const Lanes *restrict residual = booster->residual[d];
+	const Lanes *restrict weight = booster->weight[d];
+	const uint8 *before[GROUP];
+	const uint8 *after[GROUP];
+
+	for (int t = 0; t < nstepped; t++)
+		before[t] = stepped->terms[t].bins;
+	for (int t = 0; t < nsummed; t++)
+		after[t] = summed->terms[t].bins;
+	for (int i = from; i < to; i++)
+	{
+		Lanes		now = change[i] + shift;
+		Lanes		left;
+
+#pragma GCC unroll 4
+		for (int t = 0; t < nstepped; t++)
+			now += stepped->step[t][before[t][i]];
+		change[i] = now;
+		left = residual[i] - weight[i] * now;
+#pragma GCC unroll 4
+		for (int t = 0; t < nsummed; t++)
+		{
+			LaneSums   *sums = &summed->block[t][after[t][i]];
+
+			sums->g += left;
+			sums->h += weight[i];
+		}
+	}
+}
+
+/*
+ * Takes the steps of one group, and `shift`, and sums the residuals that they
+ * leave by the bins of the next: memory is what training waits for.
+ */
+static void
+pass_rows(Booster *booster, int d, Lanes shift, const Group *stepped, Group *summed)
+{
+	clear_sums(summed);
+	for (int from = 0; from < booster->nrows; from += BLOCK)
+	{
+		int			to = Min(from + BLOCK, booster->nrows);
 
 		CHECK_FOR_INTERRUPTS();
-		if (term->feature != NULL)
-			learner_step_feature(term->feature, sums, ridge, &slopes[t], step);
+		/* Two full groups are most of the work: with constants the compiler unrolls them. */
+		if (stepped->nterms == GROUP && summed->nterms == GROUP)
+			pass_block(booster, d, from, to, shift, stepped, GROUP, summed, GROUP);
 		else
-			learner_step_pair(term->pair, sums, ridge, step);
-		for (int b = 0; b < term->nbins; b++)
-			points[t][b] += step[b];
-		memset(sums, 0, sizeof(sums));
-		take_step(booster, m, term->bins, step, terms[t + 1 < nterms ? t + 1 : t].bins, sums);
+			pass_block(booster, d, from, to, shift, stepped, stepped->nterms, summed, summed->nterms);
+		add_block(summed);
+	}
+}
+
+/* The steps of a group, from its sums. */
+static void
+choose_steps(Group *group, double ridge, int first, double ***points, double **slopes)
+{
+	for (int t = 0; t < group->nterms; t++)
+		for (int k = 0; k < LANES; k++)
+		{
+			const Term *term = &group->terms[t];
+			double		step[MAX_BINS];
+
+			if (term->feature != NULL)
+				learner_step_feature(term->feature, group->sums[k][t], ridge, &slopes[k][first + t], step);
+			else
+				learner_step_pair(term->pair, group->sums[k][t], ridge, step);
+			for (int b = 0; b < term->nbins; b++)
+			{
+				points[k][first + t][b] += step[b];
+				group->step[t][b][k] = (float) step[b];
+			}
+		}
+}
+
+/* Goes round the terms once, for the models of one deal. */
+static void
+run_round(Booster *booster, int d, const Term *terms, int nterms, double ridge,
+		  double ***points, double **slopes, Group *groups)
+{
+	Lanes		shift;
+
+	for (int k = 0; k < LANES; k++)
+	{
+		shift[k] = booster->all[d].h[k] > 0 ? 0.5f * booster->all[d].g[k] / booster->all[d].h[k] : 0;
+		booster->intercept[d * LANES + k] += shift[k];
+	}
+	groups[0].nterms = 0;
+	for (int first = 0; first < nterms + GROUP; first += GROUP)
+	{
+		Group	   *stepped = &groups[first / GROUP % 2];
+		Group	   *summed = &groups[1 - first / GROUP % 2];
+
+		summed->nterms = Max(Min(nterms - first, GROUP), 0);
+		summed->terms = terms + Min(first, nterms);
+		pass_rows(booster, d, shift, stepped, summed);
+		shift = (Lanes) {0};
+		choose_steps(summed, ridge, first, points, slopes);
 	}
 }
 
@@ -258,10 +395,10 @@ static void
 replace_points(Booster *booster, int m, const Term *terms, int nterms,
 			   double **now, double **then, double intercept)
 {
-	double	   *logit = booster->logit[m];
+	Lanes	   *logit = booster->logit[m / LANES];
 
 	for (int i = 0; i < booster->nrows; i++)
-		logit[i] += intercept - booster->intercept[m];
+		logit[i][m % LANES] += intercept - booster->intercept[m];
 	booster->intercept[m] = intercept;
 	for (int t = 0; t < nterms; t++)
 	{
@@ -274,7 +411,7 @@ replace_points(Booster *booster, int m, const Term *terms, int nterms,
 			then[t][b] -= before;
 		}
 		for (int i = 0; i < booster->nrows; i++)
-			logit[i] += then[t][terms[t].bins[i]];
+			logit[i][m % LANES] += then[t][terms[t].bins[i]];
 	}
 }
 
@@ -284,37 +421,36 @@ learner_boost(Booster *booster, const Term *terms, int nterms, double ridge, Mod
 	ModelPoints best = learner_new_points(booster, terms, nterms);
 	double	   *best_intercept = palloc(sizeof(double) * booster->nmodels);
 	double	  **slopes = palloc(sizeof(double *) * booster->nmodels);
-	double		best_loss = held_loss(booster);
-	double		patience_loss = best_loss;
+	Group	   *groups = palloc(sizeof(Group) * 2);
+	double		best_loss = INFINITY;
+	double		patience_loss = INFINITY;
 	int			waited = 0;
 
-	copy_points(booster, terms, nterms, best, points);
 	memcpy(booster->start, booster->intercept, sizeof(double) * booster->nmodels);
-	memcpy(best_intercept, booster->intercept, sizeof(double) * booster->nmodels);
-	booster->rounds = 0;
 	for (int m = 0; m < booster->nmodels; m++)
 		slopes[m] = palloc0(sizeof(double) * Max(nterms, 1));
-	for (int round = 0; nterms > 0 && (booster->fixed_rounds > 0 ? round < booster->fixed_rounds
-									   : round < MAX_ROUNDS && waited < PATIENCE); round++)
+	for (int round = 0;; round++)
 	{
-		double		loss;
+		double		loss = held_loss(booster);
 
-		for (int m = 0; m < booster->nmodels; m++)
-			run_round(booster, m, terms, nterms, ridge, points[m], slopes[m]);
-		loss = held_loss(booster);
 		waited++;
 		if (loss < best_loss || booster->fixed_rounds > 0)
 		{
 			best_loss = loss;
-			booster->rounds = round + 1;
+			booster->rounds = round;
 			copy_points(booster, terms, nterms, best, points);
 			memcpy(best_intercept, booster->intercept, sizeof(double) * booster->nmodels);
 		}
-		if (loss < patience_loss * (1 - LEAST_GAIN * waited))
+		if (round == 0 || loss < patience_loss * (1 - LEAST_GAIN * waited))
 		{
 			patience_loss = loss;
 			waited = 0;
 		}
+		if (nterms == 0 || (booster->fixed_rounds > 0 ? round == booster->fixed_rounds
+							: round == MAX_ROUNDS || waited == PATIENCE))
+			break;
+		for (int d = 0; d < booster->ndeals; d++)
+			run_round(booster, d, terms, nterms, ridge, points + d * LANES, slopes + d * LANES, groups);
 	}
 	for (int m = 0; m < booster->nmodels; m++)
 	{
@@ -322,6 +458,7 @@ learner_boost(Booster *booster, const Term *terms, int nterms, double ridge, Mod
 		pfree(slopes[m]);
 	}
 	free_points(booster, nterms, best);
+	pfree(groups);
 	pfree(slopes);
 	pfree(best_intercept);
 	return best_loss;
@@ -345,6 +482,6 @@ learner_held_logits(const Booster *booster, double *out)
 	{
 		out[i] = 0;
 		for (int d = 0; d < booster->ndeals; d++)
-			out[i] += booster->logit[d * booster->nfolds + booster->fold[d][i]][i] / booster->ndeals;
+			out[i] += booster->logit[d][i][booster->fold[d][i]] / booster->ndeals;
 	}
 }

@@ -19,23 +19,34 @@ typedef struct Term
 	int			nbins;
 } Term;
 
+/* Numbers of the models that hold one fold each out: one vector, one model a lane. */
+#define LANES 4
+typedef float Lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float))));
+
+typedef struct LaneSums
+{
+	Lanes		g;
+	Lanes		h;
+} LaneSums;
+
 /*
  * Models that are trained side by side: each holds one fold out, in one of
- * several deals of the rows to folds.
+ * several deals of the rows to folds.  Model d * LANES + k is lane k of deal d.
  */
 typedef struct Booster
 {
 	int			nrows;
 	const uint8 *labels;
-	int			nfolds;
 	int			ndeals;
-	int			nmodels;		/* nfolds * ndeals */
-	uint8	  **fold;			/* of each deal and row */
-	double	  **logit;			/* of each model and row */
+	int			nmodels;		/* LANES * ndeals */
+	uint8	  **fold;			/* of each deal and row: the lane that holds it out */
+	Lanes	  **logit;			/* of each deal and row */
+	Lanes	  **residual;		/* at these logits; 0 where the row is held out */
+	Lanes	  **weight;
+	Lanes	  **change;			/* of the logits, since */
+	LaneSums   *all;			/* of each deal: over all rows */
 	double	   *intercept;		/* of each model */
 	double	   *start;			/* the intercepts before the last boosting */
-	float	   *residual;		/* of each row, of the model at hand */
-	float	   *weight;
 	int			judges;			/* which rows say when to stop: those of odd or even number */
 	int			fixed_rounds;	/* 0: until the judges find no gain */
 	int			rounds;			/* how many were best, of the last boosting */
@@ -47,6 +58,9 @@ typedef struct Booster
 typedef double ***ModelPoints;
 
 extern void learner_init_booster(Booster *booster, const uint8 *labels, int nrows);
+
+/* An array of an element for each row, for each deal. */
+extern Lanes **learner_new_lanes(const Booster *booster);
 
 extern ModelPoints learner_new_points(const Booster *booster, const Term *terms, int nterms);
 

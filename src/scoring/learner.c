@@ -96,7 +96,7 @@ boost_columns(Booster *booster, const Term *terms, int nterms, const double *sta
 	ModelPoints best = NULL;
 	double		best_loss = INFINITY;
 	int			tries = booster->nrows <= FEW_ROWS ? (int) lengthof(ridges) : 1;
-	double	  **logit = NULL;
+	Lanes	  **logit = NULL;
 	double	   *intercept = NULL;
 
 	for (int r = 0; r < tries; r++)
@@ -105,14 +105,14 @@ boost_columns(Booster *booster, const Term *terms, int nterms, const double *sta
 		double		loss;
 
 		for (int m = 0; m < booster->nmodels; m++)
-		{
 			booster->intercept[m] = 0;
-			memcpy(booster->logit[m], start, sizeof(double) * booster->nrows);
-		}
+		for (int d = 0; d < booster->ndeals; d++)
+			for (int i = 0; i < booster->nrows; i++)
+				booster->logit[d][i] = (Lanes) {0} + (float) start[i];
 		loss = learner_boost(booster, terms, nterms, ridges[r], points);
 		if (loss < best_loss)
 		{
-			double	  **spare = logit;
+			Lanes	  **spare = logit;
 			double	   *spare_intercept = intercept;
 
 			best_loss = loss;
@@ -122,15 +122,8 @@ boost_columns(Booster *booster, const Term *terms, int nterms, const double *sta
 			intercept = booster->intercept;
 			if (r + 1 == tries)
 				break;
-			if (spare == NULL)
-			{
-				spare = palloc(sizeof(double *) * booster->nmodels);
-				spare_intercept = palloc(sizeof(double) * booster->nmodels);
-				for (int m = 0; m < booster->nmodels; m++)
-					spare[m] = palloc_extended(sizeof(double) * booster->nrows, MCXT_ALLOC_HUGE);
-			}
-			booster->logit = spare;
-			booster->intercept = spare_intercept;
+			booster->logit = spare ? spare : learner_new_lanes(booster);
+			booster->intercept = spare_intercept ? spare_intercept : palloc(sizeof(double) * booster->nmodels);
 		}
 	}
 	booster->logit = logit;
@@ -165,12 +158,16 @@ static ModelPoints
 try_pairs(Booster *booster, Scorecard *card, const double *held, Term **terms)
 {
 	ModelPoints points;
+	float	   *residual = palloc_extended(sizeof(float) * booster->nrows, MCXT_ALLOC_HUGE);
+	float	   *weight = palloc_extended(sizeof(float) * booster->nrows, MCXT_ALLOC_HUGE);
 
-	learner_residuals(held, booster->labels, booster->nrows, booster->residual, booster->weight);
+	learner_residuals(held, booster->labels, booster->nrows, residual, weight);
 	for (int i = 0; i < booster->nrows; i++)
 		if (booster->judges != JUDGES_ALL && (i & 1) == booster->judges)
-			booster->residual[i] = booster->weight[i] = 0;
-	learner_choose_pairs(card, booster->residual, booster->weight, booster->nrows);
+			residual[i] = weight[i] = 0;
+	learner_choose_pairs(card, residual, weight, booster->nrows);
+	pfree(residual);
+	pfree(weight);
 	*terms = palloc0(sizeof(Term) * Max(card->npairs, 1));
 	for (int p = 0; p < card->npairs; p++)
 		(*terms)[p] = (Term) {NULL, &card->pairs[p], card->pairs[p].cells,

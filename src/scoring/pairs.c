@@ -4,9 +4,9 @@
  *
  * The bins of each column are joined to a few groups: numbers in their order,
  * categories in the order of what is left to explain of them.  A pair's gain is
- * what its cells explain of the residuals beyond its two sides, against the
- * number of cells.  The best MAX_PAIRS are boosted like columns, and kept only
- * if rows held out get better (learner.c).
+ * what its cells explain of the residuals beyond its two sides, against what
+ * they would explain of noise.  The best MAX_PAIRS of those clearly beyond that
+ * are boosted like columns, and kept only if rows held out get better (learner.c).
  *
  * Searching costs rows x pairs; it uses SEARCH_ROWS rows and the
  * SEARCH_COLUMNS first columns at most.
@@ -22,6 +22,7 @@
 #define GROUPS 16				/* of a side, when boosted */
 #define SEARCH_GROUPS 8
 #define SEARCH_RIDGE 10
+#define SEARCH_DEVIATIONS 2		/* of what noise gains, above its mean */
 #define SEARCH_ROWS 50000
 #define SEARCH_COLUMNS 100
 
@@ -95,7 +96,11 @@ side_gain(const Sums *sums)
 	return sums->g * sums->g / (sums->h + SEARCH_RIDGE);
 }
 
-/* What the cells of two columns explain beyond the columns themselves. */
+/*
+ * What the cells of two columns explain beyond the columns themselves: a sum of
+ * squares that noise makes as large as its degrees of freedom, in standard
+ * deviations from there.
+ */
 static double
 pair_gain(const uint8 *a, const Grouping *ga, const uint8 *b, const Grouping *gb,
 		  const float *residual, const float *weight, int nrows, int every)
@@ -105,6 +110,7 @@ pair_gain(const uint8 *a, const Grouping *ga, const uint8 *b, const Grouping *gb
 	Sums		columns[SEARCH_GROUPS] = {0};
 	Sums		all = {0, 0};
 	double		gain = 0;
+	double		freedom = (ga->ngroups - 1) * (gb->ngroups - 1);
 
 	for (int i = 0; i < nrows; i += every)
 	{
@@ -129,7 +135,7 @@ pair_gain(const uint8 *a, const Grouping *ga, const uint8 *b, const Grouping *gb
 	for (int j = 0; j < gb->ngroups; j++)
 		gain -= side_gain(&columns[j]);
 	gain += side_gain(&all);
-	return gain / sqrt(Max((ga->ngroups - 1) * (gb->ngroups - 1), 1));
+	return (gain - freedom) / sqrt(2 * freedom);
 }
 
 static void
@@ -175,7 +181,7 @@ learner_choose_pairs(Scorecard *card, const float *residual, const float *weight
 	Grouping   *coarse = palloc(sizeof(Grouping) * Max(ncolumns, 1));
 	Grouping   *fine = palloc(sizeof(Grouping) * Max(ncolumns, 1));
 	Candidate	best[MAX_PAIRS];
-	int			every = 1 + nrows / SEARCH_ROWS;
+	int			every = (nrows / SEARCH_ROWS) | 1;	/* odd, as every other row may be set aside */
 	int			n = 0;
 
 	group_columns(card, ncolumns, residual, weight, nrows, coarse, fine);
@@ -194,7 +200,7 @@ learner_choose_pairs(Scorecard *card, const float *residual, const float *weight
 			for (at = n; at > 0 && best[at - 1].gain < now.gain; at--)
 				if (at < MAX_PAIRS)
 					best[at] = best[at - 1];
-			if (now.gain > 0 && at < MAX_PAIRS)
+			if (now.gain > SEARCH_DEVIATIONS && at < MAX_PAIRS)
 			{
 				best[at] = now;
 				n = Min(n + 1, MAX_PAIRS);

@@ -15,6 +15,7 @@
 #include "scoring/boost.h"
 
 #define RATE 0.1
+#define PAIR_RATE 0.2
 #define SLOPE_RATE 0.3
 #define SLOPE_RIDGE 3
 #define LEAVES 3
@@ -177,5 +178,5 @@ learner_step_pair(const Pair *pair, const Sums *sums, double ridge, double *step
 		}
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < m; j++)
-			step[i * m + j] = RATE * corner[i >= cut[0]][j >= cut[1]];
+			step[i * m + j] = PAIR_RATE * corner[i >= cut[0]][j >= cut[1]];
 }
