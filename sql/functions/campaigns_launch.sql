@@ -292,6 +292,7 @@ DECLARE
     errors text[];
     hints text[];
     moment timestamptz := sales_internal.now();
+    next_run timestamptz;
 BEGIN
     PERFORM sales_internal.require('email_campaigns', 'approve');
     SELECT * INTO c FROM sales.email_campaigns e
@@ -312,6 +313,9 @@ BEGIN
         VALUES (c.company_id, sales_internal.normal_email(sales_internal.setting_of(c.company_id, 'email.from')));
     END IF;
     PERFORM sales_internal.approve_texts(c.company_id, c.campaign_id);
+    IF c.schedule_type = 'recurring' THEN
+        next_run := sales_internal.next_run(c.company_id, c.schedule_cron, greatest(moment, c.scheduled_at));
+    END IF;
     UPDATE sales.email_campaigns e
     SET status = (CASE WHEN c.runs > 0 OR c.schedule_type = 'immediate' OR (c.schedule_type = 'scheduled' AND c.scheduled_at <= moment)
                        THEN 'running' ELSE 'scheduled' END)::sales.campaign_status,
@@ -323,8 +327,7 @@ BEGIN
         emails_opened = CASE WHEN c.launched_at IS NULL THEN 0 ELSE e.emails_opened END,
         emails_clicked = CASE WHEN c.launched_at IS NULL THEN 0 ELSE e.emails_clicked END,
         emails_replied = CASE WHEN c.launched_at IS NULL THEN 0 ELSE e.emails_replied END,
-        next_run_at = CASE WHEN c.schedule_type = 'recurring'
-                           THEN sales_internal.next_run(c.company_id, c.schedule_cron, greatest(moment, c.scheduled_at)) END
+        next_run_at = next_run
     WHERE e.company_id = c.company_id AND e.campaign_id = c.campaign_id
     RETURNING * INTO c;
     IF c.status = 'running' AND c.runs = 0 THEN

@@ -77,19 +77,26 @@ REVOKE ALL ON FUNCTION sales_internal.forget_on_coordinator(uuid) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION sales_internal.key_fingerprint() RETURNS text
     AS 'MODULE_PATHNAME', 'sales_key_fingerprint'
     LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION sales_internal.key_fingerprint() IS 'Tells master keys apart; the key cannot be had from it';
+COMMENT ON FUNCTION sales_internal.key_fingerprint() IS 'Tells apart the keys that nodes of a cluster share, which cannot be had from it; null where this node has none';
 REVOKE ALL ON FUNCTION sales_internal.key_fingerprint() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.share_key() RETURNS integer
     AS 'MODULE_PATHNAME', 'sales_share_key'
     LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION sales_internal.share_key() IS 'Gives the master key to the workers of the cluster that have another; how many took it. Superusers only';
+COMMENT ON FUNCTION sales_internal.share_key() IS
+    'Sends the keys that nodes share, which the master key is not of, sealed to the workers that have others; how many were sent them. Superusers only';
 REVOKE ALL ON FUNCTION sales_internal.share_key() FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION sales_internal.take_key(digits text) RETURNS text
+CREATE OR REPLACE FUNCTION sales_internal.exchange_key() RETURNS text
+    AS 'MODULE_PATHNAME', 'sales_exchange_key'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.exchange_key() IS 'Public key of this node (X25519), for which share_key() seals';
+REVOKE ALL ON FUNCTION sales_internal.exchange_key() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.take_key(boxes text) RETURNS boolean
     AS 'MODULE_PATHNAME', 'sales_take_key'
     LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION sales_internal.take_key(text) IS 'On a worker: the cluster''s master key takes the place of its own, which is kept beside; taken or same. Superusers only';
+COMMENT ON FUNCTION sales_internal.take_key(text) IS 'On a worker: takes the keys that nodes share out of the box that is sealed for it; false where there is none. Superusers only';
 REVOKE ALL ON FUNCTION sales_internal.take_key(text) FROM PUBLIC;
 
 -- What triggers on other nodes have asked for: jobs, and ends of contexts.
@@ -329,6 +336,22 @@ BEGIN
 
     -- Citus gives shards each policy as a permissive one.  So each command has one
     -- policy that allows it, instead of one for all that allows and one that limits.
+    purpose := 'a node is given defaults as values: who may insert a row may write what has a default';
+    done := false;
+    FOR target IN
+        SELECT c.oid::regclass AS name, g.grantee::regrole AS role, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND a.atthasdef AND a.attgenerated = ''
+        CROSS JOIN LATERAL (SELECT DISTINCT x.grantee FROM pg_attribute b, aclexplode(b.attacl) x
+                            WHERE b.attrelid = c.oid AND x.privilege_type = 'INSERT' AND x.grantee <> 0) g
+        WHERE sales_internal.placement(c.oid) = 'tenant' AND NOT c.relispartition
+          AND NOT has_column_privilege(g.grantee, c.oid, a.attnum, 'INSERT')
+        GROUP BY 1, 2 ORDER BY 1::text, 2::text
+    LOOP
+        step := step + 1;
+        statement := format('GRANT INSERT (%s) ON %s TO %s', target.columns, target.name, target.role);
+        RETURN NEXT;
+    END LOOP;
+
     purpose := 'each command has one permissive policy: Citus knows no restrictive ones';
     done := false;
     FOR target IN
@@ -455,7 +478,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     version text := (SELECT extversion FROM pg_extension WHERE extname = 'citus');
-    own_check text := sales_internal.key_fingerprint();
+    own_keys text;
     bad text;
     workers integer;
 BEGIN
@@ -485,20 +508,19 @@ BEGIN
         RAISE object_not_in_prerequisite_state USING MESSAGE = 'the coordinator is not in the cluster''s metadata',
             HINT = 'SELECT citus_set_coordinator_host(''its address'').';
     END IF;
-    IF 'sales.companies'::regclass <> ALL (sales_internal.citus_tables()) THEN
-        PERFORM sales_internal.share_key();
-    END IF;
+    PERFORM sales_internal.share_key();
+    own_keys := sales_internal.key_fingerprint();
     FOR bad IN EXECUTE $q$
         SELECT format('%s:%s: %s', n.nodename, n.nodeport, CASE
             WHEN NOT r.success THEN r.result
             WHEN r.result LIKE '%|f|%' THEN 'the library is not preloaded; shared_preload_libraries = ''citus, sales_assistant'''
-            ELSE 'it has another master key: copy the file of sales_assistant.key_file from the coordinator' END)
+            ELSE 'it did not take the keys that nodes share' END)
         FROM pg_catalog.run_command_on_workers($w$SELECT concat_ws('|', '', current_setting('shared_preload_libraries') ~ 'sales_assistant', sales_internal.key_fingerprint())$w$) r
         JOIN pg_catalog.pg_dist_node n ON n.nodename = r.nodename AND n.nodeport = r.nodeport
-        WHERE NOT r.success OR r.result <> '|t|' || $1 $q$ USING own_check
+        WHERE NOT r.success OR r.result <> '|t|' || $1 $q$ USING own_keys
     LOOP
         RAISE object_not_in_prerequisite_state USING MESSAGE = 'a worker is not ready', DETAIL = bad,
-            HINT = 'Each node has the same version of the extension''s files, preloads the library after citus, and has the same key file.';
+            HINT = 'Each node has the same version of the extension''s files, preloads the library after citus, and can write beside its sales_assistant.key_file.';
     END LOOP;
     IF current_setting('shared_preload_libraries') !~ 'citus.*sales_assistant' THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = 'the library is not preloaded after citus',

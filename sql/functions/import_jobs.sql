@@ -752,6 +752,8 @@ DECLARE
     opened record;
     total bigint;
     n integer;
+    read_rows bigint;
+    read_bytes bigint;
     started timestamptz := clock_timestamp();
     ready timestamptz;
     problem text;
@@ -788,9 +790,11 @@ BEGIN
             n := sales_internal.import_batch(company, job, run.options, CASE WHEN setup.source_type = 'api' THEN 'api' ELSE 'import_csv' END::sales.prospect_source,
                                              10000, file.name);
             EXIT WHEN n = 0;
-            UPDATE sales_internal.import_files f SET rows_done = sales_internal.csv_position() WHERE f.company_id = company AND f.file_id = file.file_id;
+            read_rows := sales_internal.csv_position();
+            read_bytes := sales_internal.csv_bytes();
+            UPDATE sales_internal.import_files f SET rows_done = read_rows WHERE f.company_id = company AND f.file_id = file.file_id;
             UPDATE sales.import_runs r
-            SET progress = jsonb_build_object('file', file.name, 'row', sales_internal.csv_position(), 'bytes', sales_internal.csv_bytes(), 'total', total)
+            SET progress = jsonb_build_object('file', file.name, 'row', read_rows, 'bytes', read_bytes, 'total', total)
             WHERE r.company_id = company AND r.run_id = job;
             -- longer where it took long to get here, so that this does not add up
             IF clock_timestamp() - ready > greatest(interval '2 seconds', 2 * (ready - started)) THEN

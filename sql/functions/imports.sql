@@ -281,13 +281,17 @@ CREATE OR REPLACE FUNCTION sales_internal.update_rows(company uuid, run uuid, mo
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    known uuid[] := ARRAY(SELECT b.prospect_id FROM pg_temp.sales_assistant_import b
+                          WHERE b.reason IS NULL AND NOT b.duplicate AND b.prospect_id IS NOT NULL);
 BEGIN
+    -- locked, so that what is read then is what is written over below
+    PERFORM FROM sales.prospects p WHERE p.company_id = company AND p.prospect_id = ANY (known)
+    ORDER BY p.prospect_id FOR NO KEY UPDATE;
     CREATE TEMP TABLE sales_assistant_updates ON COMMIT DROP AS
     SELECT b.row_number, b.company_id, b.prospect_id, to_jsonb(o) AS old, to_jsonb(n) AS new
     FROM pg_temp.sales_assistant_import b
-    -- locked, so that what is read here is what is written over below
-    CROSS JOIN LATERAL (SELECT * FROM sales.prospects p
-                        WHERE p.company_id = b.company_id AND p.prospect_id = b.prospect_id FOR NO KEY UPDATE) p
+    JOIN sales.prospects p ON p.company_id = b.company_id AND p.prospect_id = b.prospect_id
     CROSS JOIN LATERAL (
         SELECT p.first_name, p.last_name, p.email, p.phone, p.job_title, p.company_name, p.company_size_id, p.industry_id, p.website,
                p.linkedin_url, p.twitter_url, p.blog_url, p.estimated_budget_amount, p.estimated_budget_currency, p.pain_points,

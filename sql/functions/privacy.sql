@@ -536,7 +536,7 @@ BEGIN
     UPDATE sales.prospects p SET address_id = NULL, ai_score = NULL, erased_at = sales_internal.now(),
                                  deleted_at = coalesce(p.deleted_at, moment)
     WHERE p.company_id = company AND p.prospect_id = person;
-    UPDATE sales.messages m SET deleted_at = coalesce(m.deleted_at, sales_internal.now()) WHERE m.company_id = company AND m.prospect_id = person;
+    UPDATE sales.messages m SET deleted_at = coalesce(m.deleted_at, moment) WHERE m.company_id = company AND m.prospect_id = person;
     DELETE FROM sales.addresses a WHERE a.company_id = company AND a.address_id = ANY (keys);
     RETURN counts;
 END

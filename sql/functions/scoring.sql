@@ -260,31 +260,34 @@ AS $$
 DECLARE
     current record := sales_internal.scoring_model(company);
     scored bigint;
+    ids uuid[];
+    scores integer[];
 BEGIN
     IF chosen IS NULL THEN
         PERFORM sales_internal.keep_statistics();
     END IF;
     PERFORM sales_internal.scoring_scope(company, chosen);
-    WITH fresh AS MATERIALIZED (
-        SELECT a.key::uuid AS prospect_id, round(100 * a.probability)::integer AS score
-        FROM sales_internal.apply_scorecard(current.model_id, 'sales_internal.prospect_features') a
-    ), known AS (
+    -- Three statements, as on a cluster the first runs on the coordinator, which has the models, and a WITH
+    -- cannot insert what another part of it gives.
+    SELECT array_agg(a.key::uuid), array_agg(round(100 * a.probability)::integer) INTO ids, scores
+    FROM sales_internal.apply_scorecard(current.model_id, 'sales_internal.prospect_features') a;
+    WITH known AS (
         -- nothing known, no score
         SELECT f.prospect_id, CASE WHEN num_nonnulls(p.email, p.phone, p.job_title, p.company_name, p.website, p.linkedin_url,
                    p.industry_id, p.company_size_id, p.estimated_budget_amount, p.pain_points) > 0
                OR EXISTS (SELECT FROM sales.interactions x WHERE x.company_id = company AND x.prospect_id = f.prospect_id)
                THEN f.score END AS score
-        FROM fresh f JOIN sales.prospects p ON p.company_id = company AND p.prospect_id = f.prospect_id
+        FROM unnest(ids, scores) AS f (prospect_id, score) JOIN sales.prospects p ON p.company_id = company AND p.prospect_id = f.prospect_id
     ), changed AS (
         UPDATE sales.prospects p SET ai_score = k.score
         FROM known k
         WHERE p.company_id = company AND p.prospect_id = k.prospect_id AND p.ai_score IS DISTINCT FROM k.score
         RETURNING p.prospect_id, p.ai_score
-    ), history AS (
-        INSERT INTO sales.score_history (company_id, prospect_id, scored_at, score, model_version)
-        SELECT company, c.prospect_id, clock_timestamp(), c.ai_score, current.version FROM changed c WHERE c.ai_score IS NOT NULL
     )
-    SELECT count(score) INTO scored FROM known;
+    SELECT (SELECT count(score) FROM known), array_agg(c.prospect_id), array_agg(c.ai_score) INTO scored, ids, scores
+    FROM changed c WHERE c.ai_score IS NOT NULL;
+    INSERT INTO sales.score_history (company_id, prospect_id, scored_at, score, model_version)
+    SELECT company, c.prospect_id, clock_timestamp(), c.score, current.version FROM unnest(ids, scores) AS c (prospect_id, score);
     INSERT INTO sales_internal.scoring_state (company_id, scored_at, all_scored_at)
     VALUES (company, sales_internal.now(), CASE WHEN chosen IS NULL THEN sales_internal.now() END)
     ON CONFLICT (company_id) DO UPDATE

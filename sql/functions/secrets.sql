@@ -165,6 +165,14 @@ DECLARE
     failed text[];
 BEGIN
     PERFORM sales_internal.audit_keep_key();
+    IF 'sales.companies'::regclass = ANY (sales_internal.citus_tables()) THEN
+        PERFORM sales_internal.share_key();
+        IF EXISTS (SELECT FROM pg_catalog.run_command_on_workers('SELECT sales_internal.key_fingerprint()') r
+                   WHERE NOT r.success OR r.result <> sales_internal.key_fingerprint()) THEN
+            RAISE object_not_in_prerequisite_state USING MESSAGE = 'a node of the cluster did not take the new audit key',
+                HINT = 'See that all nodes are up, and call sales.rotate_master_key() again.';
+        END IF;
+    END IF;
     INSERT INTO sales_internal.key_check AS k (key_name, sealed)
     VALUES ((sales_internal.key_names())[1], sales_internal.seal('sales_assistant', 'key_check'))
     ON CONFLICT (is_only) DO UPDATE SET key_name = excluded.key_name, sealed = excluded.sealed, noted_at = now();

@@ -30,3 +30,6 @@ ALTER TABLE sales.api_keys ADD COLUMN IF NOT EXISTS key_hosts text[];
 COMMENT ON COLUMN sales.api_keys.key_hosts IS
     'Of a key for a mail server or an import''s source: the only hosts that it is sent to, those that it was first used with; null: none yet, or a provider''s key';
 GRANT SELECT (key_hosts) ON sales.api_keys TO sales_app;
+
+-- What the nodes of a cluster share is no master key any more.
+DROP FUNCTION sales_internal.take_key(text);

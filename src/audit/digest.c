@@ -34,6 +34,8 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "core/spi.h"
+#include "distribute/cluster_key.h"
+#include "distribute/shards.h"
 #include "fmgr.h"
 #include "port/pg_bswap.h"
 #include "secrets/cipher.h"
@@ -108,6 +110,39 @@ key_prepare(AuditKey *key, const unsigned char raw[KEY_SIZE])
 
 /* --- keys --- */
 
+/*
+ * The n-th key that is in a file: derived from the n-th master key, but on a node
+ * of a cluster, which has no master key, as the coordinator has sent it.
+ */
+static const char *
+raw_key(int n, unsigned char raw[KEY_SIZE])
+{
+	const KeyRing *shared;
+	const char *problem;
+
+	if (!distribute_is_node())
+		return key_derive_nth(n, AUDIT_PURPOSE, raw);
+	problem = distribute_keys(&shared);
+	if (problem == NULL && n + 1 >= shared->n)
+		problem = "the nodes of the cluster do not share so many keys";
+	if (problem == NULL)
+		memcpy(raw, shared->keys[n + 1], KEY_SIZE);
+	return problem;
+}
+
+static void
+raw_key_or_fail(unsigned char raw[KEY_SIZE])
+{
+	const char *problem;
+
+	if (!distribute_is_node())
+		key_derive_or_fail(AUDIT_PURPOSE, raw);
+	else if ((problem = raw_key(0, raw)) != NULL)
+		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("this node has no audit key"),
+						errdetail_internal("%s", problem),
+						errhint("Call sales.distribute() on the coordinator, which sends it.")));
+}
+
 /* The key of now.  A key file put in place later is taken up within a minute. */
 static const AuditKey *
 key_now(void)
@@ -118,7 +153,7 @@ key_now(void)
 	{
 		unsigned char raw[KEY_SIZE];
 
-		key_derive_or_fail(AUDIT_PURPOSE, raw);
+		raw_key_or_fail(raw);
 		key_prepare(&current_key, raw);
 		OPENSSL_cleanse(raw, sizeof(raw));
 		current_loaded = true;
@@ -142,13 +177,13 @@ key_from_hex(const char *hex, unsigned char raw[KEY_SIZE])
 	return true;
 }
 
-/* Is it the key of one of the master keys of now?  There are several while they change. */
+/* Is it one of those in a file?  There are several master keys while they change. */
 static bool
 key_of_file(const unsigned char *id, AuditKey *key)
 {
 	unsigned char raw[KEY_SIZE];
 
-	for (int n = 0; key_derive_nth(n, AUDIT_PURPOSE, raw) == NULL; n++)
+	for (int n = 0; raw_key(n, raw) == NULL; n++)
 	{
 		key_prepare(key, raw);
 		OPENSSL_cleanse(raw, sizeof(raw));
@@ -201,6 +236,41 @@ key_named(const unsigned char *id)
 		return NULL;
 	former_keys[former_count % FORMER_KEYS] = key;
 	return &former_keys[former_count++ % FORMER_KEYS];
+}
+
+int
+audit_keys(unsigned char out[][KEY_SIZE], int max)
+{
+	int			n = 0;
+
+	while (n < max && key_derive_nth(n, AUDIT_PURPOSE, out[n]) == NULL)
+		n++;
+	if (n == 0)
+		key_derive_or_fail(AUDIT_PURPOSE, out[0]);	/* says why */
+	SPI_connect();
+	spi_run_as_owner("SELECT key_id, sealed FROM sales_internal.audit_keys ORDER BY kept_at DESC, key_id", true, 0, 0, NULL);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		bool		isnull;
+		bytea	   *id = DatumGetByteaPP(spi_datum(row, 1, &isnull));
+		char	   *hex = cipher_open(spi_text(row, 2), key_owner((unsigned char *) VARDATA_ANY(id)));
+		unsigned char raw[KEY_SIZE];
+		bool		known = hex == NULL || !key_from_hex(hex, raw);
+
+		cipher_wipe(hex);
+		for (int i = 0; i < n && !known; i++)
+			known = memcmp(out[i], raw, KEY_SIZE) == 0;
+		if (!known && n == max)
+			ereport(WARNING, (errmsg("the nodes of the cluster share no more than %d audit keys", max),
+							  errdetail("Audit rows from before the last %d changes of the master key cannot be erased there.", max)));
+		if (!known && n == max)
+			break;
+		if (!known)
+			memcpy(out[n++], raw, KEY_SIZE);
+		OPENSSL_cleanse(raw, sizeof(raw));
+	}
+	SPI_finish();
+	return n;
 }
 
 /* --- digests --- */

@@ -2,6 +2,7 @@
 #define SALES_AUDIT_DIGEST_H
 
 #include "datatype/timestamp.h"
+#include "secrets/key.h"
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
@@ -32,5 +33,11 @@ typedef struct AuditEntry
  */
 extern void audit_digest(const AuditEntry *entry, const unsigned char *values_digest,
 						 unsigned char out[AUDIT_DIGEST_SIZE]);
+
+/*
+ * The audit keys that rows may have been written under, the current one first:
+ * how many, at most `max`.  For the nodes of a cluster.
+ */
+extern int	audit_keys(unsigned char out[][KEY_SIZE], int max);
 
 #endif							/* SALES_AUDIT_DIGEST_H */

@@ -18,16 +18,41 @@
 static bool clock_is_set = false;
 static TimestampTz clock_value = 0;
 
+/* Of a session that was sent work by another node of a cluster: that one's. */
+static bool followed = false;
+static bool followed_is_set = false;
+static TimestampTz followed_now = 0;
+
 TimestampTz
 clock_now(void)
 {
-	return clock_is_set ? clock_value : GetCurrentTransactionStartTimestamp();
+	return clock_is_set ? clock_value : followed ? followed_now : GetCurrentTransactionStartTimestamp();
 }
 
 TimestampTz
 clock_instant(void)
 {
-	return clock_is_set ? clock_value : GetCurrentTimestamp();
+	return clock_is_set ? clock_value : followed_is_set ? followed_now : GetCurrentTimestamp();
+}
+
+bool
+clock_is_fixed(void)
+{
+	return clock_is_set;
+}
+
+void
+clock_follow(TimestampTz now, bool is_fixed)
+{
+	followed = true;
+	followed_now = now;
+	followed_is_set = is_fixed;
+}
+
+void
+clock_follow_no_more(void)
+{
+	followed = followed_is_set = false;
 }
 
 bool

@@ -29,6 +29,7 @@
 #include "audit/write.h"
 #include "compat.h"
 #include "catalog/pg_type.h"
+#include "core/clock.h"
 #include "core/spi.h"
 #include "distribute/carry.h"
 #include "distribute/shards.h"
@@ -49,6 +50,7 @@ static SubTransactionId carried_subid = InvalidSubTransactionId;
 static uint64 carried_generation = 0;
 static Oid	carried_role = InvalidOid;
 static int	carried_allowed = 0;
+static TimestampTz carried_now = 0;
 static char carried_basis[64] = "";
 static bool carrying = false;
 
@@ -97,8 +99,8 @@ distribute_carry(void)
 	if (audit_door_is_open())
 		allowed |= CARRY_AUDIT_CHANGE;
 	if (known ? carried_generation == context_generation() && carried_role == GetUserId() && carried_allowed == allowed &&
-		strcmp(carried_basis, basis) == 0
-		: !any && allowed == CARRY_CONTEXT && superuser())
+		carried_now == clock_now() && strcmp(carried_basis, basis) == 0
+		: !any && allowed == CARRY_CONTEXT && superuser() && !clock_is_fixed())
 		return;
 
 	value = context_to_carry(GetUserNameFromId(GetUserId(), false), allowed);
@@ -127,6 +129,7 @@ distribute_carry(void)
 	carried_generation = context_generation();
 	carried_role = GetUserId();
 	carried_allowed = allowed;
+	carried_now = clock_now();
 	strlcpy(carried_basis, basis, sizeof(carried_basis));
 }
 

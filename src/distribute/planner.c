@@ -19,12 +19,14 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "distribute/fetch.h"
+#include "distribute/insert_select.h"
 #include "distribute/planner.h"
 #include "distribute/shards.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "optimizer/planner.h"
 #include "parser/parsetree.h"
 #include "storage/lmgr.h"
@@ -100,6 +102,36 @@ put_shards(Node *node, void *context)
 
 /* --- on the coordinator --- */
 
+static Node *
+put_case_value(Node *node, void *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, CaseTestExpr))
+		return copyObject((Node *) context);
+	/* these have test values of their own */
+	if (IsA(node, CaseExpr) || IsA(node, ArrayCoerceExpr))
+		return node;
+	return expression_tree_mutator(node, put_case_value, context);
+}
+
+/* CASE value WHEN a is written CASE WHEN value = a: Citus writes the first wrongly once the value is a constant. */
+static Node *
+write_out_case(CaseExpr *simple)
+{
+	CaseExpr   *searched = copyObject(simple);
+	ListCell   *cell;
+
+	foreach(cell, searched->args)
+	{
+		CaseWhen   *when = lfirst(cell);
+
+		when->expr = (Expr *) put_case_value((Node *) when->expr, simple->arg);
+	}
+	searched->arg = NULL;
+	return (Node *) searched;
+}
+
 /* The function's value now, where it is one of those that tell the company. */
 static Node *
 put_constants(Node *node, void *context)
@@ -139,6 +171,8 @@ put_constants(Node *node, void *context)
 			return (Node *) makeConst(UUIDOID, -1, InvalidOid, UUID_LEN, value, fcinfo->isnull, false);
 		}
 	}
+	if (IsA(node, CaseExpr) && ((CaseExpr *) node)->arg != NULL && !contain_volatile_functions((Node *) ((CaseExpr *) node)->arg))
+		return put_constants(write_out_case((CaseExpr *) node), context);
 	/* Citus takes no volatile function in an UPDATE; a statement's time will do */
 	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid == F_CLOCK_TIMESTAMP)
 	{
@@ -173,20 +207,6 @@ distribute_forget_plans(void)
 	}
 }
 
-/* Citus would copy such rows to the nodes, and PostgreSQL does not copy where policies hold. */
-static bool
-inserts_rows_of_query(Query *query)
-{
-	ListCell   *cell;
-
-	if (distribute_kind(rt_fetch(query->resultRelation, query->rtable)->relid) != SHARD_SPREAD)
-		return false;
-	foreach(cell, query->rtable)
-		if (((RangeTblEntry *) lfirst(cell))->rtekind == RTE_SUBQUERY)
-			return true;
-	return false;
-}
-
 static PlannedStmt *
 distribute_planner(Query *parse, const char *text, int options, ParamListInfo params)
 {
@@ -197,14 +217,13 @@ distribute_planner(Query *parse, const char *text, int options, ParamListInfo pa
 	if (found.spread && !found.shard)
 	{
 		/* A plan within a shard's trigger must not survive it. */
-		if (parse->commandType == CMD_INSERT && !distribute_in_range() && !superuser() && inserts_rows_of_query(parse))
-			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-							errmsg("a tenant's INSERT into a spread table takes VALUES, no query"),
-							errhint("Insert the rows that a SELECT has given, or call sales.import_csv().")));
 		if (distribute_in_range())
 			(void) put_shards((Node *) parse, NULL);
 		else
 		{
+			distribute_refuse_inserts_in_with(parse);
+			if (distribute_inserts_query(parse))
+				return distribute_plan_insert(parse);
 			parse = (Query *) put_constants((Node *) parse, NULL);
 			(void) distribute_fetch(parse);
 		}
@@ -218,6 +237,7 @@ distribute_planner_init(void)
 {
 	if (!distribute_possible())
 		return;
+	distribute_insert_select_init();
 	next_planner = planner_hook;
 	planner_hook = distribute_planner;
 }

@@ -38,6 +38,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
+#include "utils/snapmgr.h"
 
 #define NO_RANGE (-1)
 
@@ -180,11 +181,14 @@ load_map(void)
 		if (OidIsValid(get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE)) &&
 			OidIsValid(get_namespace_oid("sales", true)))
 		{
+			/* a check hook may ask before there is a snapshot; a query's own is not taken for it */
+			PushActiveSnapshot(GetCatalogSnapshot(InvalidOid));
 			SPI_connect();
 			read_catalogue();
 			on_coordinator = spi_run("SELECT FROM pg_catalog.pg_dist_local_group WHERE groupid = 0",
 									 true, 1, 0, NULL) > 0;
 			SPI_finish();
+			PopActiveSnapshot();
 		}
 	}
 	PG_CATCH();

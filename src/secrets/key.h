@@ -5,7 +5,7 @@
 
 #define KEY_SIZE 32				/* bytes of the master key and of derived keys */
 #define KEY_NAME_SIZE 9			/* 8 hexadecimal digits and the end */
-#define KEY_RING_SIZE 8			/* most keys in a file */
+#define KEY_RING_SIZE 16		/* most keys in a file */
 
 /* The keys of a file: the current one, then former ones that are still read. */
 typedef struct KeyRing
@@ -46,6 +46,9 @@ extern const char *key_file_read(const char *path, KeyRing *ring, struct stat *s
  * keeps; null, or why that is not possible (static): then the file is as it was.
  */
 extern const char *key_file_replace(const KeyRing *ring);
+
+/* The same for another file of this form, which need not be there. */
+extern const char *key_file_write(const char *path, const KeyRing *ring);
 
 /* Makes the key file with a random key; null, or what is wrong. */
 extern const char *key_file_create(void);

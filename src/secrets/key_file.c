@@ -196,12 +196,19 @@ const char *
 key_file_replace(const KeyRing *ring)
 {
 	char		path[PATH_MAX];
-	char		temp[PATH_MAX + 4];
-	const char *message;
 
 	/* The file itself is replaced, not a link that leads to it. */
 	if (realpath(guc_key_file, path) == NULL)
 		return complain("could not find", guc_key_file);
+	return key_file_write(path, ring);
+}
+
+const char *
+key_file_write(const char *path, const KeyRing *ring)
+{
+	char		temp[PATH_MAX + 4];
+	const char *message;
+
 	snprintf(temp, sizeof(temp), "%s.tmp", path);
 	message = write_file(temp, ring);
 	if (message == NULL && durable_rename(temp, path, LOG) != 0)

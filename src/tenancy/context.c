@@ -131,10 +131,14 @@ context_problem(const TenantContext *context, json_t *payload, GucSource source)
 	if (context->expires_at != DT_NOEND && !context->is_bound &&
 		(source == PGC_S_TEST || (source >= PGC_S_GLOBAL && source <= PGC_S_DATABASE_USER)))
 		return "It is a session's own, and cannot be stored for a role, a database or a function.";
-	if (context->expires_at < clock_instant())
+	if (context->expires_at < (context->sent_clock_is_fixed ? context->sent_now : clock_instant()))
 		return "It has expired.";
-	/* What was revoked before the start is forgotten, so such contexts go too. */
-	if (context->expires_at != DT_NOEND && !context->is_bound && context->signed_at < PgStartTime)
+	/*
+	 * What was revoked before the start is forgotten, so such contexts go too.  Of
+	 * one that was sent to a node it is the coordinator who remembers.
+	 */
+	if (context->expires_at != DT_NOEND && !context->is_bound && context->carried == 0 &&
+		context->signed_at < PgStartTime)
 		return "It was made before the server started.";
 	if (is_revoked(context))
 		return "It has been revoked.";
@@ -154,7 +158,7 @@ role_of(json_t *payload)
 
 /* A value's signature and form, then whether it may be used here. */
 static bool
-check_value(char **newval, void **extra, GucSource source)
+check_value(ContextKind kind, char **newval, void **extra, GucSource source)
 {
 	json_t	   *payload;
 	TenantContext *context;
@@ -164,7 +168,7 @@ check_value(char **newval, void **extra, GucSource source)
 
 	if (*newval == NULL || **newval == '\0')
 		return true;
-	problem = context_open(*newval, source, &key, &payload);
+	problem = context_open(kind, *newval, source, &key, &payload);
 	if (problem != NULL)
 		return refuse(problem);
 	context = context_read(payload, &known);
@@ -173,13 +177,13 @@ check_value(char **newval, void **extra, GucSource source)
 		json_decref(payload);
 		return false;
 	}
-	if (!known)
+	if (!known || (context->carried != 0) != (kind == CONTEXT_CARRIED))
 		problem = "It is not of a known form.";
 	else if (key > 0 && context->expires_at != DT_NOEND)
 		problem = "Its signature is not valid.";
 	else if (context->carried != 0 && !OidIsValid(context->role = get_role_oid(role_of(payload), true)))
 		problem = "Its role does not exist here.";
-	else if (!InitializingParallelWorker && !(source == PGC_S_TEST && (binding || (distribute_is_node() && superuser()))))
+	else if (!InitializingParallelWorker && !(source == PGC_S_TEST && binding))
 		problem = context_problem(context, payload, source);
 	json_decref(payload);
 	if (problem != NULL)
@@ -194,11 +198,13 @@ check_value(char **newval, void **extra, GucSource source)
 static bool
 context_check_hook(char **newval, void **extra, GucSource source)
 {
-	if (!check_value(newval, extra, source))
-		return false;
-	if (*extra != NULL && ((TenantContext *) *extra)->carried != 0)
-		return refuse("It is one that travels between nodes.");
-	return true;
+	/*
+	 * Citus gives other nodes the settings that roles have.  There they are judged,
+	 * and found worthless, in a session of the role: nobody has one there.
+	 */
+	if (source == PGC_S_TEST && distribute_possible() && superuser())
+		return true;
+	return check_value(CONTEXT_OWN, newval, extra, source);
 }
 
 static void
@@ -240,11 +246,12 @@ carried_check_hook(char **newval, void **extra, GucSource source)
 
 	if (accepting_carried || *newval == NULL || **newval == '\0')
 		return true;
-	if (!check_value(newval, extra, source))
+	/* on the coordinator nobody is sent one, but by itself */
+	if (!distribute_is_node() && !superuser_arg(GetSessionUserId()))
+		return refuse("It is good only on the nodes of a cluster.");
+	if (!check_value(CONTEXT_CARRIED, newval, extra, source))
 		return false;
 	context = *extra;
-	if (context->carried == 0)
-		return refuse("It is not one that travels between nodes.");
 	/* A session of another role than the one that acts now: it has no tenant meanwhile. */
 	if (context->role != GetSessionUserId() && !superuser_arg(GetSessionUserId()))
 	{
@@ -259,6 +266,10 @@ carried_assign_hook(const char *newval, void *extra)
 {
 	carried = extra;
 	note_company(carried);
+	if (carried != NULL)
+		clock_follow(carried->sent_now, carried->sent_clock_is_fixed);
+	else
+		clock_follow_no_more();
 	/*
 	 * What a tenant's statement does here it does as that role, though Citus
 	 * has come as the owner of the tables; SET ROLE is refused meanwhile.
@@ -351,7 +362,9 @@ context_to_carry(const char *role, int allowed)
 	}
 	json_object_set_new(payload, "r", json_string(role));
 	json_object_set_new(payload, "w", json_integer(allowed));
-	value = context_sign(payload);
+	json_object_set_new(payload, "k", json_integer(clock_now()));
+	json_object_set_new(payload, "f", json_boolean(clock_is_fixed()));
+	value = context_sign(CONTEXT_CARRIED, payload);
 	json_decref(payload);
 	return value;
 }

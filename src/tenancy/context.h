@@ -40,6 +40,8 @@ typedef struct TenantContext
 	bool		is_bound;		/* carried from the session of a bound role */
 	int			carried;		/* CARRY_ bits; 0: not carried between nodes */
 	Oid			role;			/* of one that is carried: who acts */
+	TimestampTz sent_now;		/* and clock_now() of who sent it */
+	bool		sent_clock_is_fixed;
 	TimestampTz signed_at;
 	TimestampTz expires_at;		/* DT_NOEND for a bound role */
 	char		ip[46];			/* empty if unknown */

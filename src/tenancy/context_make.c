@@ -92,7 +92,7 @@ context_make(const ContextRequest *request)
 						"p", permission_masks(permissions));
 	if (payload == NULL)
 		elog(ERROR, "could not build the tenant context");
-	value = context_sign(payload);
+	value = context_sign(CONTEXT_OWN, payload);
 	json_decref(payload);
 	value = MemoryContextStrdup(caller, value);
 	SPI_finish();

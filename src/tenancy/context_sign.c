@@ -1,12 +1,16 @@
 /*
  * context_sign.c
- *		A tenant context as text: "v1.PAYLOAD.MAC", both parts base64url.
+ *		A tenant context as text: "v1.PAYLOAD.MAC", both parts base64url; one that
+ *		travels between the nodes of a cluster: "n1.PAYLOAD.MAC".
  *
  * The payload is JSON: company (c), user (u), session of login() (t), company
  * status (s), login role (r), database (d), expiry (e), when it was signed (n),
  * address (i) and agent (a) of the client, permissions (p); of one that travels
- * between nodes what it may do (w), and whether it is a bound role's (b).  The
- * MAC is HMAC-SHA256 under a key derived from the master key.  Whether a
+ * between nodes what it may do (w), whether it is a bound role's (b), what time the
+ * sender has (k), and whether a setting says so (f).  The
+ * MAC is HMAC-SHA256 under a key derived from the master key; of one that
+ * travels, under the key that nodes share (distribute/cluster_key.c), so that a
+ * node can make no context for a session on the coordinator.  Whether a
  * well-signed one may be used here and now is context.c's.
  *
  * Check hooks run this at any time: results are malloc'd, and nothing throws
@@ -23,22 +27,38 @@
 #include "core/base64url.h"
 #include "core/json.h"
 #include "core/uuid.h"
+#include "distribute/cluster_key.h"
 #include "secrets/key.h"
 #include "tenancy/context.h"
 #include "tenancy/context_sign.h"
 #include "utils/timestamp.h"
 
-#define CONTEXT_VERSION "v1"
+#define PREFIX_SIZE 3
 #define CONTEXT_PURPOSE "tenant context v1"
+#define CARRIED_PURPOSE "context between nodes v1"
 #define MAC_SIZE 32
+
+static const char *const prefixes[] = {[CONTEXT_OWN] = "v1.", [CONTEXT_CARRIED] = "n1."};
+
+static const char *
+derive_carried(unsigned char key[KEY_SIZE])
+{
+	const KeyRing *shared;
+	const char *message = distribute_keys(&shared);
+
+	if (message == NULL && !key_derive_of(shared->keys[0], CARRIED_PURPOSE, key))
+		message = "could not derive a key";
+	return message;
+}
 
 /* The MAC under the n-th key of the key file; null, or why there is none. */
 static const char *
-context_mac(int n, const char *payload, int len, unsigned char mac[MAC_SIZE])
+context_mac(ContextKind kind, int n, const char *payload, int len, unsigned char mac[MAC_SIZE])
 {
 	unsigned char key[KEY_SIZE];
 	unsigned int maclen = MAC_SIZE;
-	const char *message = key_derive_nth(n, CONTEXT_PURPOSE, key);
+	const char *message = kind == CONTEXT_CARRIED ? derive_carried(key)
+		: key_derive_nth(n, CONTEXT_PURPOSE, key);
 
 	if (message != NULL)
 		return message;
@@ -50,12 +70,12 @@ context_mac(int n, const char *payload, int len, unsigned char mac[MAC_SIZE])
 }
 
 char *
-context_sign(json_t *payload)
+context_sign(ContextKind kind, json_t *payload)
 {
 	char	   *text = json_dumps(payload, JSON_COMPACT);
 	char	   *encoded = base64url_encode((unsigned char *) text, strlen(text));
 	unsigned char mac[MAC_SIZE];
-	const char *problem = context_mac(0, encoded, strlen(encoded), mac);
+	const char *problem = context_mac(kind, 0, encoded, strlen(encoded), mac);
 	char	   *encoded_mac;
 	char	   *value;
 
@@ -68,7 +88,7 @@ context_sign(json_t *payload)
 						errdetail_internal("%s", problem)));
 	}
 	encoded_mac = base64url_encode(mac, MAC_SIZE);
-	value = psprintf("%s.%s.%s", CONTEXT_VERSION, encoded, encoded_mac);
+	value = psprintf("%s%s.%s", prefixes[kind], encoded, encoded_mac);
 	free(encoded);
 	free(encoded_mac);
 	return value;
@@ -76,13 +96,26 @@ context_sign(json_t *payload)
 
 /* Where payload and MAC begin; false: it is not of this form. */
 static bool
-find_parts(const char *value, const char **payload, const char **mac)
+find_parts(ContextKind kind, const char *value, const char **payload, const char **mac)
 {
-	if (strncmp(value, CONTEXT_VERSION ".", strlen(CONTEXT_VERSION) + 1) != 0)
+	if (strncmp(value, prefixes[kind], PREFIX_SIZE) != 0)
 		return false;
-	*payload = value + strlen(CONTEXT_VERSION) + 1;
+	*payload = value + PREFIX_SIZE;
 	*mac = strchr(*payload, '.');
 	return *mac != NULL;
+}
+
+static json_t *
+decode(const char *start, const char *end)
+{
+	unsigned char *bytes;
+	json_t	   *payload;
+	int			len = 0;
+
+	bytes = base64url_decode(start, end - start, &len);
+	payload = bytes != NULL ? json_loadb((char *) bytes, len, 0, NULL) : NULL;
+	free(bytes);
+	return payload;
 }
 
 json_t *
@@ -90,16 +123,8 @@ context_payload(const char *value)
 {
 	const char *start;
 	const char *end;
-	unsigned char *bytes;
-	json_t	   *payload;
-	int			len = 0;
 
-	if (!find_parts(value, &start, &end))
-		return NULL;
-	bytes = base64url_decode(start, end - start, &len);
-	payload = bytes != NULL ? json_loadb((char *) bytes, len, 0, NULL) : NULL;
-	free(bytes);
-	return payload;
+	return find_parts(CONTEXT_OWN, value, &start, &end) ? decode(start, end) : NULL;
 }
 
 /*
@@ -109,12 +134,12 @@ context_payload(const char *value)
  * perhaps before a change of the key.)
  */
 static const char *
-verify(const char *payload, const char *mac_text, GucSource source, int *key)
+verify(ContextKind kind, const char *payload, const char *mac_text, GucSource source, int *key)
 {
 	int			mac_len = 0;
 	unsigned char *mac = base64url_decode(mac_text + 1, strlen(mac_text + 1), &mac_len);
 	const char *problem = "Its signature is not valid.";
-	int			most = source == PGC_S_DATABASE_USER ? KEY_RING_SIZE : 1;
+	int			most = kind == CONTEXT_OWN && source == PGC_S_DATABASE_USER ? KEY_RING_SIZE : 1;
 
 	*key = 0;
 	if (InitializingParallelWorker)
@@ -122,7 +147,7 @@ verify(const char *payload, const char *mac_text, GucSource source, int *key)
 	for (int n = 0; problem != NULL && n < most; n++)
 	{
 		unsigned char expected[MAC_SIZE];
-		const char *no_key = context_mac(n, payload, mac_text - payload, expected);
+		const char *no_key = context_mac(kind, n, payload, mac_text - payload, expected);
 
 		if (no_key != NULL)
 		{
@@ -141,17 +166,17 @@ verify(const char *payload, const char *mac_text, GucSource source, int *key)
 }
 
 const char *
-context_open(const char *value, GucSource source, int *key, json_t **payload)
+context_open(ContextKind kind, const char *value, GucSource source, int *key, json_t **payload)
 {
 	const char *start;
 	const char *mac;
 	const char *problem;
 
 	*payload = NULL;
-	if (!find_parts(value, &start, &mac))
+	if (!find_parts(kind, value, &start, &mac))
 		return "It is not of a known form.";
-	problem = verify(start, mac, source, key);
-	if (problem == NULL && (*payload = context_payload(value)) == NULL)
+	problem = verify(kind, start, mac, source, key);
+	if (problem == NULL && (*payload = decode(start, mac)) == NULL)
 		problem = "It is not of a known form.";
 	return problem;
 }
@@ -173,6 +198,8 @@ fill(TenantContext *context, json_t *payload)
 	json_t	   *mask;
 
 	context->carried = json_integer_value(json_object_get(payload, "w"));
+	context->sent_now = json_integer_value(json_object_get(payload, "k"));
+	context->sent_clock_is_fixed = json_is_true(json_object_get(payload, "f"));
 	/* a session without a tenant carries merely what it may do */
 	if (company == NULL && status == NULL && json_is_integer(expiry) && json_object_get(payload, "w") != NULL)
 	{
