@@ -49,6 +49,12 @@ CREATE OR REPLACE FUNCTION sales_internal.imap_validity(transcript bytea) RETURN
 COMMENT ON FUNCTION sales_internal.imap_validity(bytea) IS 'UIDVALIDITY of the folder that a session of IMAP has opened';
 REVOKE ALL ON FUNCTION sales_internal.imap_validity(bytea) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.imap_size(transcript bytea) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'sales_imap_size'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sales_internal.imap_size(bytea) IS 'Size of a mail as a FETCH in a session of IMAP told it; null where it did not';
+REVOKE ALL ON FUNCTION sales_internal.imap_size(bytea) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales_internal.imap_mails(transcript bytea) RETURNS bytea[]
     AS 'MODULE_PATHNAME', 'sales_imap_mails'
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;

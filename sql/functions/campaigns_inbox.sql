@@ -179,7 +179,7 @@ AS $$
 DECLARE
     box sales.mailboxes;
 BEGIN
-    UPDATE sales.mailboxes b SET imap_read_at = sales_internal.now()
+    UPDATE sales.mailboxes b SET imap_read_at = sales_internal.now(), imap_asked_uid = NULL
     WHERE b.company_id = company AND b.mailbox_id = (args ->> 'mailbox_id')::uuid AND b.imap_url IS NOT NULL AND b.is_active
     RETURNING * INTO box;
     IF NOT FOUND THEN
@@ -200,11 +200,18 @@ DECLARE
     heard bytea := decode(coalesce(response ->> 'body_base64', ''), 'base64');
     validity bigint := sales_internal.imap_validity(heard);
     uids bigint[];
+    uid bigint;
     raw bytea;
 BEGIN
     SELECT * INTO box FROM sales.mailboxes b WHERE b.company_id = company AND b.mailbox_id = (args ->> 'mailbox_id')::uuid;
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'done');
+    ELSIF (response ->> 'status')::integer = 422 AND box.imap_asked_uid IS NOT NULL THEN
+        -- the mail is gone, or its own lines read like the server's refusal
+        RAISE WARNING 'mail % in % could not be read: %', box.imap_asked_uid, box.email, response ->> 'error';
+        UPDATE sales.mailboxes b SET imap_last_uid = greatest(b.imap_asked_uid, b.imap_last_uid), imap_asked_uid = NULL
+        WHERE b.company_id = company AND b.mailbox_id = box.mailbox_id RETURNING * INTO box;
+        RETURN sales_internal.search_mailbox(box);
     ELSIF response ->> 'error' IS NOT NULL THEN
         UPDATE sales.mailboxes b SET last_error = left('imap: ' || (response ->> 'error'), 500)
         WHERE b.company_id = company AND b.mailbox_id = box.mailbox_id;
@@ -220,13 +227,17 @@ BEGIN
     uids := sales_internal.imap_uids(heard);
     IF uids IS NOT NULL THEN
         -- "n:*" finds the last mail even where it is below n
-        uids := ARRAY(SELECT u FROM unnest(uids) AS u WHERE u > coalesce(box.imap_last_uid, 0) ORDER BY u LIMIT 20);
-        IF uids = '{}' THEN
+        uid := (SELECT min(u) FROM unnest(uids) AS u WHERE u > coalesce(box.imap_last_uid, 0));
+        IF uid IS NULL THEN
             RETURN jsonb_build_object('outcome', 'done');
         END IF;
-        UPDATE sales.mailboxes b SET imap_asked_uid = uids[cardinality(uids)]
+        UPDATE sales.mailboxes b SET imap_asked_uid = uid
         WHERE b.company_id = company AND b.mailbox_id = box.mailbox_id;
-        RETURN sales_internal.mailbox_command(box, format('UID FETCH %s (BODY.PEEK[]<0.262144>)', array_to_string(uids, ',')));
+        -- by itself: one whose lines read like the end of the answer must not cut off the others
+        RETURN sales_internal.mailbox_command(box, format('UID FETCH %s (BODY.PEEK[]<0.%s>)', uid, sales_internal.mail_part_size()));
+    END IF;
+    IF sales_internal.imap_mails(heard) = '{}' AND position('BODY[]'::bytea IN heard) > 0 THEN
+        RAISE WARNING 'mail % in % could not be read whole', box.imap_asked_uid, box.email;
     END IF;
     FOREACH raw IN ARRAY sales_internal.imap_mails(heard)
     LOOP

@@ -359,7 +359,8 @@ COMMENT ON FUNCTION sales_internal.import_request(sales.import_jobs, text, jsonb
 REVOKE ALL ON FUNCTION sales_internal.import_request(sales.import_jobs, text, jsonb) FROM PUBLIC;
 
 -- The next call of a run, from what is still to be done (import_runs.progress):
---   {"ask": "list"} | {"ask": "file", "names": of listed_names()} | {"ask": "search"} | {"ask": "mails", "uids": [...], "validity": n}
+--   {"ask": "list"} | {"ask": "file", "names": of listed_names()} | {"ask": "search"}
+--   | {"ask": "mails", "uids": [...], "validity": n, "at": bytes that are here of the first}
 --   | {"ask": "page", "url": ..., "n": 1}
 -- Nothing left: the job becomes import_rows.
 CREATE OR REPLACE FUNCTION sales_internal.next_fetch(job uuid, company uuid, setup sales.import_jobs, todo jsonb) RETURNS jsonb
@@ -388,7 +389,8 @@ BEGIN
         WHEN 'mails' THEN
             IF todo -> 'uids' ->> 0 IS NOT NULL THEN
                 RETURN sales_internal.import_request(setup, config ->> 'url', jsonb_build_object('imap',
-                    login || jsonb_build_object('command', format('UID FETCH %s (BODY.PEEK[])', todo -> 'uids' ->> 0))));
+                    login || jsonb_build_object('command', format('UID FETCH %s (RFC822.SIZE BODY.PEEK[]<%s.%s>)',
+                        todo -> 'uids' ->> 0, coalesce(todo ->> 'at', '0'), sales_internal.mail_part_size()))));
             END IF;
         WHEN 'page' THEN
             RETURN sales_internal.import_request(setup, todo ->> 'url', jsonb_strip_nulls(jsonb_build_object(
@@ -455,6 +457,67 @@ $$;
 COMMENT ON FUNCTION sales_internal.listed_names(bytea) IS 'Files of a folder as a server lists them';
 REVOKE ALL ON FUNCTION sales_internal.listed_names(bytea) FROM PUBLIC;
 
+-- --- mails, in parts (see http_call_new) ---
+
+CREATE OR REPLACE FUNCTION sales_internal.mail_part_size() RETURNS integer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT 200000 $$;
+COMMENT ON FUNCTION sales_internal.mail_part_size() IS 'Bytes of a mail that are fetched by one call';
+REVOKE ALL ON FUNCTION sales_internal.mail_part_size() FROM PUBLIC;
+
+-- Parts wait among the files of the run, as files that nobody imports.
+CREATE OR REPLACE FUNCTION sales_internal.forget_parts(company uuid, run uuid) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$ DELETE FROM sales_internal.import_files f WHERE f.company_id = company AND f.run_id = run AND f.source_key LIKE 'part/%' $$;
+COMMENT ON FUNCTION sales_internal.forget_parts(uuid, uuid) IS 'Removes the parts of a mail that a run has not fetched to its end';
+REVOKE ALL ON FUNCTION sales_internal.forget_parts(uuid, uuid) FROM PUBLIC;
+
+-- What a call brought of the first mail that is wanted.
+CREATE OR REPLACE FUNCTION sales_internal.settle_mail(job uuid, company uuid, setup sales.import_jobs, todo jsonb, transcript bytea) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    most CONSTANT bigint := 67108864;
+    mail bytea := (sales_internal.imap_mails(transcript))[1];
+    size bigint := sales_internal.imap_size(transcript);
+    here bigint := coalesce((todo ->> 'at')::bigint, 0);
+    asked bigint := here;
+    part record;
+    known text := format('%s/%s', todo ->> 'validity', todo #>> '{uids,0}');
+BEGIN
+    IF mail IS NULL AND position('BODY[]'::bytea IN transcript) > 0 AND (here = 0 OR here < size) THEN
+        RETURN sales_internal.pass_over(job, company, setup, todo, 'the mail could not be read whole: it may hold lines that read like the mail server''s own');
+    ELSIF greatest(size, here) > most THEN
+        RETURN sales_internal.pass_over(job, company, setup, todo, 'the answer is larger than allowed');
+    END IF;
+    here := here + coalesce(octet_length(mail), 0);
+    IF asked + sales_internal.mail_part_size() = here AND here IS DISTINCT FROM size THEN
+        INSERT INTO sales_internal.import_files (company_id, run_id, source_key, content, state)
+        VALUES (company, job, format('part/%s/%s', known, lpad(asked::text, 10, '0')), mail, 'failed') ON CONFLICT DO NOTHING;
+        RETURN sales_internal.next_fetch(job, company, setup, todo || jsonb_build_object('at', here));
+    END IF;
+    IF asked > 0 THEN
+        SELECT string_agg(f.content, '' ORDER BY f.source_key) || coalesce(mail, '') INTO mail
+        FROM sales_internal.import_files f WHERE f.company_id = company AND f.run_id = job AND f.source_key LIKE 'part/%';
+        PERFORM sales_internal.forget_parts(company, job);
+    END IF;
+    FOR part IN SELECT row_number() OVER () AS n, a.* FROM sales_internal.mail_attachments(mail) a LOOP
+        IF sales_internal.glob_matches(coalesce(part.name, ''), coalesce(setup.source_config ->> 'pattern', '*.csv'))
+           OR (setup.source_config ->> 'pattern' IS NULL AND (part.content_type ILIKE 'text/csv' OR part.name ~* '\.(tsv|txt)$')) THEN
+            PERFORM sales_internal.take_file(company, job, setup.import_job_id, known || '/' || part.n, coalesce(part.name, 'attachment'), part.content);
+        END IF;
+    END LOOP;
+    INSERT INTO sales_internal.import_taken (company_id, import_job_id, source_key)
+    VALUES (company, setup.import_job_id, known) ON CONFLICT DO NOTHING;
+    RETURN sales_internal.next_fetch(job, company, setup, todo - 'at' || jsonb_build_object('uids', (todo -> 'uids') - 0));
+END
+$$;
+COMMENT ON FUNCTION sales_internal.settle_mail(uuid, uuid, sales.import_jobs, jsonb, bytea) IS 'Keeps a part of a mail, or the attachments of a whole one, and makes the next call';
+REVOKE ALL ON FUNCTION sales_internal.settle_mail(uuid, uuid, sales.import_jobs, jsonb, bytea) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales_internal.prepare_import_fetch(job uuid, company uuid, args jsonb) RETURNS jsonb
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -471,6 +534,7 @@ BEGIN
     single := regexp_replace(setup.source_config ->> 'url', '^.*/', '');
     UPDATE sales.import_runs r SET status = 'running', error = NULL, finished_at = NULL
     WHERE r.company_id = company AND r.run_id = job AND r.status <> 'running';
+    PERFORM sales_internal.forget_parts(company, job);
     -- Asked anew after a failure: what is kept already is not asked for again.
     RETURN sales_internal.next_fetch(job, company, setup, CASE
         WHEN setup.source_type = 'email_attachment' THEN '{"ask": "search"}'::jsonb
@@ -598,10 +662,11 @@ BEGIN
     UPDATE sales.import_runs r SET error = concat_ws(E'\n', r.error, note)
     WHERE r.company_id = company AND r.run_id = job AND coalesce(strpos(r.error, note), 0) = 0 AND note IS NOT NULL;
     IF list = 'uids' THEN
+        PERFORM sales_internal.forget_parts(company, job);
         INSERT INTO sales_internal.import_taken (company_id, import_job_id, source_key)
         VALUES (company, setup.import_job_id, format('%s/%s', todo ->> 'validity', todo -> 'uids' ->> 0)) ON CONFLICT DO NOTHING;
     END IF;
-    RETURN sales_internal.next_fetch(job, company, setup, todo || jsonb_build_object(list, (todo -> list) - 0));
+    RETURN sales_internal.next_fetch(job, company, setup, todo - 'at' || jsonb_build_object(list, (todo -> list) - 0));
 END
 $$;
 COMMENT ON FUNCTION sales_internal.pass_over(uuid, uuid, sales.import_jobs, jsonb, text) IS 'Notes why a file or mail was not fetched and goes on with the next';
@@ -618,8 +683,6 @@ DECLARE
     status integer := (response ->> 'status')::integer;
     problem text := response ->> 'error';
     name text;
-    mail bytea;
-    part record;
     validity bigint;
 BEGIN
     SELECT * INTO setup FROM sales.import_jobs i WHERE i.company_id = company AND i.import_job_id = (args ->> 'import_job_id')::uuid;
@@ -632,7 +695,7 @@ BEGIN
     ELSIF problem IS NULL AND setup.source_type = 'ftp' AND status >= 300 THEN
         problem := format('the server answered %s', status);
     END IF;
-    IF problem IS NOT NULL AND (status IN (403, 404) OR problem = 'the answer is larger than allowed')
+    IF problem IS NOT NULL AND (status IN (403, 404, 422) OR problem = 'the answer is larger than allowed')
        AND (todo ->> 'ask' = 'mails' OR (todo ->> 'ask' = 'file' AND setup.source_config ->> 'url' LIKE '%/')) THEN
         RETURN sales_internal.pass_over(job, company, setup, todo, CASE WHEN status = 404 THEN NULL ELSE problem END);
     ELSIF problem IS NOT NULL THEN
@@ -664,18 +727,7 @@ BEGIN
                 WHERE NOT EXISTS (SELECT FROM sales_internal.import_taken t WHERE t.company_id = company AND t.import_job_id = setup.import_job_id
                                     AND t.source_key = validity || '/' || u)), '[]')));
         WHEN 'mails' THEN
-            FOREACH mail IN ARRAY coalesce(sales_internal.imap_mails(body), '{}') LOOP
-                FOR part IN SELECT row_number() OVER () AS n, a.* FROM sales_internal.mail_attachments(mail) a LOOP
-                    IF sales_internal.glob_matches(coalesce(part.name, ''), coalesce(setup.source_config ->> 'pattern', '*.csv'))
-                       OR (setup.source_config ->> 'pattern' IS NULL AND (part.content_type ILIKE 'text/csv' OR part.name ~* '\.(tsv|txt)$')) THEN
-                        PERFORM sales_internal.take_file(company, job, setup.import_job_id,
-                            format('%s/%s/%s', todo ->> 'validity', todo -> 'uids' ->> 0, part.n), coalesce(part.name, 'attachment'), part.content);
-                    END IF;
-                END LOOP;
-            END LOOP;
-            INSERT INTO sales_internal.import_taken (company_id, import_job_id, source_key)
-            VALUES (company, setup.import_job_id, format('%s/%s', todo ->> 'validity', todo -> 'uids' ->> 0)) ON CONFLICT DO NOTHING;
-            RETURN sales_internal.next_fetch(job, company, setup, todo || jsonb_build_object('uids', (todo -> 'uids') - 0));
+            RETURN sales_internal.settle_mail(job, company, setup, todo, body);
         ELSE
             RETURN sales_internal.settle_page(job, company, setup, todo, body);
     END CASE;

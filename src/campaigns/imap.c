@@ -65,6 +65,7 @@ line_has(const Line *line, const char *prefix)
 
 PG_FUNCTION_INFO_V1(sales_imap_uids);
 PG_FUNCTION_INFO_V1(sales_imap_validity);
+PG_FUNCTION_INFO_V1(sales_imap_size);
 PG_FUNCTION_INFO_V1(sales_imap_mails);
 
 /* sales_internal.imap_uids(transcript bytea) → bigint[]: what SEARCH found; null without an answer */
@@ -125,6 +126,32 @@ sales_imap_validity(PG_FUNCTION_ARGS)
 			number = number * 10 + (line.text[i] - '0');
 		PG_RETURN_INT64(number);
 	}
+	PG_RETURN_NULL();
+}
+
+/* sales_internal.imap_size(transcript bytea) → bigint: RFC822.SIZE that a FETCH told; null without one */
+Datum
+sales_imap_size(PG_FUNCTION_ARGS)
+{
+	static const char name[] = "RFC822.SIZE ";
+	bytea	   *transcript = PG_GETARG_BYTEA_PP(0);
+	const char *at = VARDATA_ANY(transcript);
+	const char *end = at + VARSIZE_ANY_EXHDR(transcript);
+	Line		line;
+
+	for (; next_line(at, end, &line); at = line.next)
+		if (line_has(&line, "* "))
+			for (int i = 2; i + (int) strlen(name) < line.length; i++)
+				if (pg_strncasecmp(line.text + i, name, strlen(name)) == 0 &&
+					isdigit((unsigned char) line.text[i + strlen(name)]))
+				{
+					int64		size = 0;
+
+					for (i += strlen(name); i < line.length && isdigit((unsigned char) line.text[i]) &&
+						 size < PG_UINT32_MAX; i++)
+						size = size * 10 + (line.text[i] - '0');
+					PG_RETURN_INT64(size);
+				}
 	PG_RETURN_NULL();
 }
 

@@ -67,6 +67,9 @@ typedef struct HttpCall
  *   A session in clear takes both: "tls" that is not "required", and allowed_hosts.
  * Or asks a mailbox: url imap:// or imaps:// with the folder as its path, and
  *   imap: {"user": login for `secret`, "command": one IMAP command, "tls": as above}.
+ *   libcurl takes what a mail holds for lines of the session: at most 300 KB of them
+ *   (whence mails are fetched in parts), and one that reads like the end of the
+ *   command ends it (whence a mail is fetched by itself).
  * Or asks DNS: dns: a domain; whether it takes mail comes back as "dns", see dns.h.
  * Or reads a file: url ftp://, ftps:// or sftp://, and
  *   file: {"user": login for `secret`, "tls": as above, "list": names of a folder,
@@ -111,7 +114,7 @@ extern bool http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_
  * With binary the body is null and "body_base64" holds it byte by byte; after imap
  * that is every line that the server said, literals included.  After redirects
  * "url" is where they led.  Of a file, status is 200, or 401, 403, 404 as the
- * server's words mean.
+ * server's words mean; of a mailbox 200, or 422 where the command itself was refused.
  */
 extern char *http_call_response(HttpCall *call, CURLcode result);
 

@@ -210,6 +210,8 @@ http_call_response(HttpCall *call, CURLcode result)
 		error = call_error(call, result);
 	if (call->kind == HTTP_FILE)
 		status = file_status(result);
+	else if (call->kind == HTTP_IMAP)
+		status = result == CURLE_OK ? 200 : result == CURLE_QUOTE_ERROR ? 422 : 0;
 	else if (error != NULL)
 		status = 0;				/* what came of the answer is not to be used */
 	response = json_pack("{s:i, s:o, s:s?, s:s?, s:b, s:I, s:s, s:s, s:s}",

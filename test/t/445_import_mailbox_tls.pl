@@ -80,6 +80,34 @@ is(as('alpha', "SELECT count(*) FROM sales.prospects WHERE email LIKE 'm2.%'"), 
 $good->start_dovecot;
 is(hurry($run), 'done|153|150|3|0', 'once it is back the rest is fetched, each mail once');
 is(run_import($import), 'done|0|0|0|0', 'and none again');
+# a large mail, which is fetched in parts: one that ends where a part does, too
+my $head = "From: crm\@partner.test\r\nTo: $user\r\nSubject: large\r\nMIME-Version: 1.0\r\nContent-Type: text/csv; name=\"large.csv\"\r\n\r\nemail,notes\r\n";
+for my $size (1_100_000, 400_000)
+{
+	my ($rows, $text) = (0, $head);
+	while (length $text < $size - 300) { $text .= sprintf "l%06d.%d\@large.test,%s\r\n", $rows++, $size, 'x' x 60; }
+	$text .= sprintf("l%06d.%d\@large.test,", $rows++, $size);
+	$text .= 'x' x ($size - 2 - length $text) . "\r\n";
+	$good->deliver($user, $text);
+	is(run_import($import), "done|$rows|$rows|0|0", "a mail of $size bytes is read whole");
+}
+is($node->safe_psql('postgres', 'SELECT count(*) FROM sales_internal.import_files'), '0', 'and nothing of it stays but its rows');
+# mails whose lines read like the end of the server's answer, a good one and a bad one
+for my $word ('OK done', 'NO such mail')
+{
+	$good->deliver($user, "From: crm\@partner.test\nTo: $user\nSubject: $word\nMIME-Version: 1.0\nContent-Type: text/csv; name=\"trap.csv\"\n\nemail\ntrap\@box.test\n"
+		. join('', map { my $letter = $_; map { sprintf "%s%03d %s\n", $letter, $_, $word } 1 .. 9 } 'A' .. 'Z'));
+	deliver($good, 1);
+	is(run_import($import), 'failed|1|1|0|0', "$word: a mail that looks like the server's words holds up no other");
+	like(as('alpha', "SELECT error_log FROM sales.import_jobs WHERE import_job_id = '$import'"), qr/^mail \d+: /, "$word: and is named");
+	is(run_import($import), 'done|0|0|0|0', "$word: once");
+}
+# a mail that is too large to be fetched keeps nobody from the others
+$good->deliver($user, "From: crm\@partner.test\nTo: $user\nSubject: huge\nMIME-Version: 1.0\nContent-Type: text/csv; name=\"huge.csv\"\n\nemail\n" . (('x' x 999) . "\n") x 68000);
+deliver($good, 2);
+is(run_import($import), 'failed|2|2|0|0', 'beside a mail of more than 64 MB the others are imported');
+like(as('alpha', "SELECT error_log FROM sales.import_jobs WHERE import_job_id = '$import'"), qr/^mail \d+: the answer is larger than allowed$/, 'the import says which one was not, and why');
+is(run_import($import), 'done|0|0|0|0', 'and does not ask for it again');
 is(join(' ', grep { m{:2,[A-Z]*S} } $good->mails($user)), '', 'no mail is marked as read');
 beta_has_nothing();
 $node->stop;

@@ -80,6 +80,21 @@ $server{good}->deliver('boss@alpha.test', "From: alpha7\@x.test\nTo: boss\@alpha
 hurry();
 until_true(q{SELECT count(*) = 1 FROM sales.email_events WHERE event = 'replied'}, 'an answer is read by imaps');
 is(sql(q{SELECT c.name, r.replied_at IS NOT NULL FROM sales.campaign_recipients r JOIN sales.companies c USING (company_id) WHERE r.replied_at IS NOT NULL}), 'Alpha|t', 'by the company whose mail it answers');
+# mails whose lines read like the end of the server's answer, a large answer, and one behind them all
+sub ref_of { my ($who) = @_; my ($ref) = slurp_file(($server{good}->mails("$who\@x.test"))[0]) =~ /^Message-I[dD]: (<.*?>)/m; return $ref; }
+for my $word ('OK done', 'NO such mail')
+{
+	$server{good}->deliver('boss@alpha.test', "From: evil\@x.test\nTo: boss\@alpha.test\nSubject: $word\nMessage-ID: <$word\@x.test>\n\n" . join('', map { my $letter = $_; map { sprintf "%s%03d %s\n", $letter, $_, $word } 1 .. 9 } 'A' .. 'Z'));
+}
+$server{good}->deliver('boss@alpha.test', "From: alpha8\@x.test\nTo: boss\@alpha.test\nSubject: Re: Hello\nMessage-ID: <a8\@x.test>\nIn-Reply-To: " . ref_of('alpha8') . "\n\nWith all of it below.\n" . ("> quoted\n" x 60000));
+$server{good}->deliver('boss@alpha.test', "From: alpha9\@x.test\nTo: boss\@alpha.test\nSubject: Re: Hello\nMessage-ID: <a9\@x.test>\nIn-Reply-To: " . ref_of('alpha9') . "\n\nTell me more.\n");
+# another company's mail answered here: its reference and its address are not this company's
+$server{good}->deliver('boss@alpha.test', "From: beta7\@x.test\nTo: boss\@alpha.test\nSubject: Re: Hello\nMessage-ID: <b7\@x.test>\nIn-Reply-To: " . ref_of('beta7') . "\n\nWrong house.\n");
+$server{good}->deliver('boss@alpha.test', "From: alpha10\@x.test\nTo: boss\@alpha.test\nSubject: Re: Hello\nMessage-ID: <a10\@x.test>\nIn-Reply-To: " . ref_of('alpha10') . "\n\nLast.\n");
+hurry();
+until_true(q{SELECT count(*) = 4 FROM sales.email_events e JOIN sales.companies c USING (company_id) WHERE event = 'replied' AND c.name = 'Alpha'}, 'neither they nor a large mail keep the answers behind them from being read');
+is(sql(q{SELECT count(*) FROM sales.email_events e JOIN sales.companies c USING (company_id) WHERE c.name = 'Beta'}), '0', 'an answer to another company\'s mail changes nothing there');
+is(sql(q{SELECT string_agg(split_part(response_content, E'\n', 1), '/' ORDER BY response_content) FROM sales.interactions WHERE response_received}), 'Last./Tell me more./With all of it below./Yes, gladly.', 'and each is what was written');
 is(join(' ', grep { m{:2,[A-Z]*S} } $server{good}->mails('boss@alpha.test')), '', 'and not marked as read');
 sql(qq{UPDATE sales.mailboxes SET imap_url = 'imap://127.0.0.1:$server{bad}{imap}/INBOX', paused_until = NULL});
 sql(q{UPDATE sales_internal.periodic_tasks SET next_run = now() WHERE name = 'campaigns'; SELECT sales_internal.wake_workers()});
