@@ -193,7 +193,10 @@ BEGIN
         ELSE 'FOR answer IN ' || last_statement || E'\nLOOP RETURN answer; END LOOP;\nRETURN NULL;' END;
     code := E'\n#variable_conflict use_column\nDECLARE\n    answer '
         || CASE WHEN f.prorettype = 'void'::regtype OR f.proretset OR outs IS NOT NULL THEN 'record' ELSE format_type(f.prorettype, NULL) END
-        || E';\nBEGIN\n' || before || code || E'\nEND\n';
+        || E';\n'
+        -- (PL/pgSQL has a variable of this name)
+        || CASE WHEN 'found' = ANY (f.proargnames) THEN format(E'    found ALIAS FOR $%s;\n', array_position(f.proargnames, 'found')) ELSE '' END
+        || E'BEGIN\n' || before || code || E'\nEND\n';
     -- the definition as the server spells it, with the language and the body exchanged
     RETURN regexp_replace(regexp_replace(split_part(f.whole, E'\nAS $', 1), E'\n LANGUAGE sql', E'\n LANGUAGE plpgsql'), 'search_path TO ''''', 'search_path TO ''''')
         || E'\nAS $in_plpgsql$' || code || '$in_plpgsql$';

@@ -185,9 +185,9 @@ distribute_plan_insert(Query *query)
 		Node	   *value = (Node *) entry->expr;
 		Var		   *var = makeVar(INDEX_VAR, ++n, exprType(value), exprTypmod(value), exprCollation(value), 0);
 
-		/* Resjunk columns are of no use to who asked. */
+		/* what the scan gives is of this type; there is no expression of it that EXPLAIN could show */
 		scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
-										  makeTargetEntry((Expr *) makeVar(1, n, var->vartype, var->vartypmod, var->varcollid, 0),
+										  makeTargetEntry((Expr *) makeNullConst(var->vartype, var->vartypmod, var->varcollid),
 														  n, entry->resname, false));
 		scan->scan.plan.targetlist = lappend(scan->scan.plan.targetlist,
 											 makeTargetEntry((Expr *) var, n, entry->resname, false));

@@ -131,7 +131,9 @@ context_problem(const TenantContext *context, json_t *payload, GucSource source)
 	if (context->expires_at != DT_NOEND && !context->is_bound &&
 		(source == PGC_S_TEST || (source >= PGC_S_GLOBAL && source <= PGC_S_DATABASE_USER)))
 		return "It is a session's own, and cannot be stored for a role, a database or a function.";
-	if (context->expires_at < (context->sent_clock_is_fixed ? context->sent_now : clock_instant()))
+	/* the sender's clock: ours may still be that of who sent the one before */
+	if (context->expires_at < (context->carried == 0 ? clock_instant()
+							   : context->sent_clock_is_fixed ? context->sent_now : GetCurrentTimestamp()))
 		return "It has expired.";
 	/*
 	 * What was revoked before the start is forgotten, so such contexts go too.  Of
@@ -340,7 +342,7 @@ char *
 context_to_carry(const char *role, int allowed)
 {
 	json_t	   *payload = current_payload();
-	int64		now = timestamptz_to_time_t(GetCurrentTimestamp());
+	int64		now = timestamptz_to_time_t(clock_instant());
 	char	   *value;
 
 	if (payload == NULL)
