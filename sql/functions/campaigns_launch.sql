@@ -231,6 +231,9 @@ BEGIN
     WHERE e.company_id = company AND e.campaign_id = campaign RETURNING * INTO c;
     SELECT array_agg(b.mailbox_id ORDER BY b.mailbox_id) INTO boxes FROM sales.mailboxes b
     WHERE b.company_id = company AND b.is_active AND b.mailbox_id = coalesce(c.mailbox_id, b.mailbox_id);
+    IF boxes IS NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'there is no mailbox to send from', HINT = 'Set mailboxes.is_active, or add a mailbox.';
+    END IF;
     INSERT INTO sales.campaign_recipients
         (company_id, campaign_id, run, prospect_id, mailbox_id, status, reason, due_at, timezone, address_hash, domain, created_at)
     SELECT company, campaign, c.runs, x.prospect_id, boxes[1 + (x.n - 1) % cardinality(boxes)],

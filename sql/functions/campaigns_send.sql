@@ -168,7 +168,7 @@ BEGIN
     IF box.provider IS NOT NULL THEN
         SELECT * INTO via FROM sales.providers p WHERE p.name = box.provider AND p.purpose = 'mail' AND p.is_active;
         IF NOT FOUND THEN
-            RAISE invalid_parameter_value USING MESSAGE = format('there is no provider "%s" that sends mail', box.provider);
+            RAISE object_not_in_prerequisite_state USING MESSAGE = format('there is no provider "%s" that sends mail', box.provider);
         END IF;
         RETURN sales_internal.provider_request(company, via, box.provider_key_id, jsonb_build_object(
             'from', parts #>> '{from,address}', 'from_name', parts #>> '{from,name}', 'to', parts #>> '{to,address}',
@@ -373,13 +373,15 @@ BEGIN
             WHERE x.company_id = company AND x.recipient_id = r.recipient_id;
             CONTINUE;
         END IF;
-        IF NOT sales_internal.take_mailbox(box, 1) THEN
-            RETURN NULL;
-        END IF;
         IF a_minute > 0 THEN
+            -- another connection may have taken the domain's turn since it was looked at
             INSERT INTO sales_internal.domain_slots AS d (company_id, domain, next_at)
             VALUES (company, r.domain, moment + interval '1 minute' / a_minute::double precision)
-            ON CONFLICT (company_id, domain) DO UPDATE SET next_at = excluded.next_at;
+            ON CONFLICT (company_id, domain) DO UPDATE SET next_at = excluded.next_at WHERE d.next_at <= moment;
+            CONTINUE WHEN NOT FOUND;
+        END IF;
+        IF NOT sales_internal.take_mailbox(box, 1) THEN
+            RETURN NULL;
         END IF;
         UPDATE sales.campaign_recipients x
         SET status = 'sending', reason = NULL, claimed_at = moment, job_id = job, attempts = x.attempts + 1,
@@ -471,6 +473,10 @@ DECLARE
     trouble jsonb;
 BEGIN
     says := coalesce(nullif(reply, ''), problem, 'HTTP status ' || (response ->> 'status'));
+    IF response ? 'not_asked' THEN
+        verdict := 'mailbox';
+        RETURN;
+    END IF;
     IF box.provider IS NOT NULL THEN
         trouble := sales_internal.provider_trouble((SELECT p FROM sales.providers p WHERE p.name = box.provider), response);
         says := coalesce(trouble ->> 'error', 'taken by ' || box.provider);
@@ -521,7 +527,7 @@ BEGIN
     END IF;
     SELECT * INTO box FROM sales.mailboxes b WHERE b.company_id = company AND b.mailbox_id = r.mailbox_id;
     SELECT * INTO answer FROM sales_internal.read_send_answer(box, response);
-    IF box.provider IS NOT NULL THEN
+    IF box.provider IS NOT NULL AND NOT response ? 'not_asked' THEN
         PERFORM sales_internal.settle_call(company, response);      -- its budget
     END IF;
     IF answer.verdict <> 'mailbox' AND box.failures > 0 THEN
@@ -588,9 +594,14 @@ BEGIN
         EXIT WHEN recipient IS NULL;
         BEGIN
             RETURN sales_internal.campaign_mail(company, recipient);
-        EXCEPTION WHEN data_exception THEN
+        EXCEPTION WHEN object_not_in_prerequisite_state THEN
+            -- the mailbox cannot send: that is not the recipient's affair
+            PERFORM sales_internal.apply_send_answer(company, recipient, jsonb_build_object('error', SQLERRM, 'not_asked', true));
+        WHEN data_exception THEN
             UPDATE sales.campaign_recipients x SET status = 'failed', reason = left(SQLERRM, 500)
             WHERE x.company_id = company AND x.recipient_id = recipient;
+            -- nothing was given away: the day's limit is for mails
+            PERFORM sales_internal.take_mailbox(b, -1) FROM sales.mailboxes b WHERE b.company_id = company AND b.mailbox_id = mailbox;
         END;
     END LOOP;
     -- Only the throttle of their domains holds the others back?
@@ -801,8 +812,11 @@ BEGIN
     WHERE x.status = 'sending' AND x.claimed_at < moment - interval '15 minutes';
     FOR due IN SELECT c.company_id, c.campaign_id, c.schedule_type, c.schedule_cron
                FROM sales.email_campaigns c JOIN sales.companies o ON o.company_id = c.company_id AND o.subscription_status = 'active'
-               WHERE (c.status = 'scheduled' AND c.schedule_type <> 'recurring' AND c.scheduled_at <= moment)
-                  OR (c.status IN ('scheduled', 'running') AND c.schedule_type = 'recurring' AND c.next_run_at <= moment)
+               WHERE ((c.status = 'scheduled' AND c.schedule_type <> 'recurring' AND c.scheduled_at <= moment)
+                      OR (c.status IN ('scheduled', 'running') AND c.schedule_type = 'recurring' AND c.next_run_at <= moment))
+                 -- without a mailbox to send from it waits for one; doctor() says so
+                 AND EXISTS (SELECT FROM sales.mailboxes b
+                             WHERE b.company_id = c.company_id AND b.is_active AND b.mailbox_id = coalesce(c.mailbox_id, b.mailbox_id))
                ORDER BY c.company_id, c.campaign_id
     LOOP
         -- one campaign at a time is locked and looked at again: its rows may be on another node
@@ -819,9 +833,9 @@ BEGIN
             WHERE c.company_id = due.company_id AND c.campaign_id = due.campaign_id;
             PERFORM sales_internal.enrol(due.company_id, due.campaign_id);
         EXCEPTION
-            WHEN lock_not_available THEN
+            WHEN lock_not_available OR transaction_rollback THEN
                 NULL;           -- of rows of its own company: the next time
-            WHEN data_exception THEN
+            WHEN data_exception OR integrity_constraint_violation OR no_data_found OR raise_exception OR program_limit_exceeded THEN
                 RAISE WARNING 'campaign % could not choose its recipients: %', due.campaign_id, SQLERRM;
                 UPDATE sales.email_campaigns c SET status = 'paused', next_run_at = NULL
                 WHERE c.company_id = due.company_id AND c.campaign_id = due.campaign_id;
