@@ -95,7 +95,7 @@ REVOKE ALL ON FUNCTION sales_internal.filter_error(text, text, text) FROM PUBLIC
 -- A time: ISO, "now", "today", or relative such as "-30 days" or "2 weeks ago".
 CREATE OR REPLACE FUNCTION sales_internal.filter_time(value text, zone text, path text) RETURNS timestamptz
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 SET datestyle = 'ISO, YMD'
 AS $$
 DECLARE
@@ -126,7 +126,7 @@ REVOKE ALL ON FUNCTION sales_internal.filter_time(text, text, text) FROM PUBLIC;
 -- Checks one value and brings it into the form in which it is bound.
 CREATE OR REPLACE FUNCTION sales_internal.filter_value(kind text, value jsonb, zone text, path text) RETURNS jsonb
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     given text := value #>> '{}';

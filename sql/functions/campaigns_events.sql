@@ -22,7 +22,7 @@ REVOKE ALL ON FUNCTION sales_internal.is_machine_event(text, timestamptz, jsonb,
 CREATE OR REPLACE FUNCTION sales_internal.note_reply(
     company uuid, prospect uuid, interaction uuid, interaction_at timestamptz, at timestamptz, subject text, content text) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 BEGIN
     UPDATE sales.interactions i
@@ -121,7 +121,7 @@ CREATE OR REPLACE FUNCTION sales.record_email_event(
     message_ref text, event text, at timestamptz DEFAULT now(), detail jsonb DEFAULT '{}')
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     company uuid := sales_internal.require_company();

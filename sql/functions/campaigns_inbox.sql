@@ -4,7 +4,7 @@
 -- What the writer of an answer wrote, without what he answered to.
 CREATE OR REPLACE FUNCTION sales_internal.without_quotation(content text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     kept text := replace(content, E'\r', '');
@@ -46,7 +46,7 @@ REVOKE ALL ON FUNCTION sales_internal.recipient_of(uuid, jsonb, text) FROM PUBLI
 
 CREATE OR REPLACE FUNCTION sales_internal.read_report(company uuid, mail jsonb) RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     field jsonb;
@@ -94,7 +94,7 @@ REVOKE ALL ON FUNCTION sales_internal.read_report(uuid, jsonb) FROM PUBLIC;
 -- One mail that came into a mailbox; returns what it was.
 CREATE OR REPLACE FUNCTION sales_internal.read_incoming(company uuid, mailbox text, raw bytea) RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     mail jsonb := sales_internal.parse_mail(raw);
@@ -273,7 +273,7 @@ REVOKE ALL ON FUNCTION sales_internal.read_due_mailboxes() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.doctor_campaigns() RETURNS TABLE (severity text, finding text, hint text)
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     sender record;

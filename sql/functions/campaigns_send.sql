@@ -8,7 +8,7 @@
 
 CREATE OR REPLACE FUNCTION sales_internal.unsubscribe_token(company uuid, recipient uuid) RETURNS text
 LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT translate(encode(t.body || substr(sales_internal.keyed_hash(sales_internal.mail_key(company), 'unsubscribe:'::bytea || t.body), 1, 16), 'base64'),
                      E'+/\n', '-_')
@@ -32,7 +32,7 @@ REVOKE ALL ON FUNCTION sales_internal.unsubscribe_link(uuid, uuid, text) FROM PU
 
 CREATE OR REPLACE FUNCTION sales_internal.is_html(content text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$ SELECT coalesce(content ~* '^\s*<(!doctype|html|head|body|div|table|p|h[1-6]|span|a|br)[\s/>]', false) $$;
 COMMENT ON FUNCTION sales_internal.is_html(text) IS 'Is a template''s body HTML rather than plain text?';
 REVOKE ALL ON FUNCTION sales_internal.is_html(text) FROM PUBLIC;
@@ -57,7 +57,7 @@ REVOKE ALL ON FUNCTION sales_internal.unsubscribe_words(text) FROM PUBLIC;
 -- Both bodies of a mail.  A link to unsubscribe is put below where the text has none.
 CREATE OR REPLACE FUNCTION sales_internal.mail_bodies(content text, link text, language text, OUT plain text, OUT html text)
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     words text := sales_internal.unsubscribe_words(language);
@@ -84,7 +84,7 @@ REVOKE ALL ON FUNCTION sales_internal.mail_bodies(text, text, text) FROM PUBLIC;
 -- Writes the message of a recipient from the approved texts of its step.
 CREATE OR REPLACE FUNCTION sales_internal.write_campaign_message(r sales.campaign_recipients, approved boolean) RETURNS uuid
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     step sales.campaign_steps;
@@ -463,7 +463,7 @@ REVOKE ALL ON FUNCTION sales_internal.mark_sent(uuid, uuid, timestamptz, text) F
 -- recipient); mailbox (nobody can be sent to now); uncertain.
 CREATE OR REPLACE FUNCTION sales_internal.read_send_answer(box sales.mailboxes, response jsonb, OUT verdict text, OUT says text, OUT status text, OUT after numeric)
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     problem text := response ->> 'error';
@@ -509,7 +509,7 @@ REVOKE ALL ON FUNCTION sales_internal.read_send_answer(sales.mailboxes, jsonb) F
 
 CREATE OR REPLACE FUNCTION sales_internal.apply_send_answer(company uuid, recipient uuid, response jsonb) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     r sales.campaign_recipients;

@@ -160,7 +160,7 @@ REVOKE ALL ON FUNCTION sales_internal.placement(oid) FROM PUBLIC;
 -- be.  Citus cannot plan the parameters of functions in SQL.
 CREATE OR REPLACE FUNCTION sales_internal.in_plpgsql(target oid) RETURNS text
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     f record;
@@ -232,7 +232,7 @@ REVOKE ALL ON FUNCTION sales_internal.free_partitions() FROM PUBLIC;
 CREATE OR REPLACE FUNCTION sales_internal.distribute_plan(shard_count integer DEFAULT 32)
 RETURNS TABLE (step integer, purpose text, statement text, done boolean)
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -95,7 +95,7 @@ CREATE OR REPLACE TRIGGER enrichment_failed AFTER UPDATE OF state ON sales_inter
 
 CREATE OR REPLACE FUNCTION sales_internal.website_of(prospect sales.prospects) RETURNS text
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT CASE WHEN w ~* '^https?://' THEN w WHEN w ~ '^[[:alnum:]]([[:alnum:].-]*[[:alnum:]])?(:\d+)?(/|$)' THEN 'https://' || w END
     FROM btrim((prospect).website) w
@@ -106,7 +106,7 @@ REVOKE ALL ON FUNCTION sales_internal.website_of(sales.prospects) FROM PUBLIC;
 -- Domain of the prospect's company: of its web site, else of its own mail.
 CREATE OR REPLACE FUNCTION sales_internal.domain_of(prospect sales.prospects) RETURNS text
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT coalesce(
         lower(substring(sales_internal.website_of(prospect) FROM '^[hH][tT][tT][pP][sS]?://(?:www\.)?([^/:?#]+)')),
@@ -120,7 +120,7 @@ REVOKE ALL ON FUNCTION sales_internal.domain_of(sales.prospects) FROM PUBLIC;
 -- of telephones look like one; what is neither is left out.
 CREATE OR REPLACE FUNCTION sales_internal.clean_found(found jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT coalesce(jsonb_object_agg(key, cleaned), '{}')
     FROM (SELECT f.key, CASE
@@ -275,7 +275,7 @@ REVOKE ALL ON FUNCTION sales_internal.enrich_locally(uuid, uuid, jsonb, sales.pr
 -- number on it is the company's, and the prospect's only where it has none.
 CREATE OR REPLACE FUNCTION sales_internal.settle_page(job uuid, company uuid, args jsonb, response jsonb) RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     status integer := (response ->> 'status')::integer;

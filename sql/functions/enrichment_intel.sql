@@ -173,7 +173,7 @@ REVOKE ALL ON FUNCTION sales_internal.prepare_intel(uuid, uuid, jsonb) FROM PUBL
 -- The elements of an answer's list, at most 20, each with the fields that it has.
 CREATE OR REPLACE FUNCTION sales_internal.read_items(chosen sales.providers, document jsonb, language text) RETURNS jsonb
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT coalesce(jsonb_agg(x.item ORDER BY x.n), '[]')
     FROM (SELECT i.n, sales_internal.clean_found(sales_internal.read_fields(i.item, chosen.answer -> 'item', l.codes)
@@ -248,7 +248,7 @@ REVOKE ALL ON FUNCTION sales_internal.settle_intel(uuid, uuid, jsonb, jsonb) FRO
 -- most 500 of a company at a time, the oldest first.
 CREATE OR REPLACE FUNCTION sales_internal.renew_intel() RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     company uuid;

@@ -26,7 +26,7 @@ REVOKE ALL ON FUNCTION sales_internal.country_of(text) FROM PUBLIC;
 -- Countries of several languages are told apart by their regions and cities.
 CREATE OR REPLACE FUNCTION sales_internal.language_of(company uuid, prospect uuid) RETURNS text
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT coalesce(
         (SELECT CASE
@@ -64,7 +64,7 @@ REVOKE ALL ON FUNCTION sales_internal.day_text(date, text) FROM PUBLIC;
 -- The day that a text begins with; services write dates and instants.
 CREATE OR REPLACE FUNCTION sales_internal.to_day(value text) RETURNS date
 LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 BEGIN
     RETURN CASE WHEN value ~ '^\d{4}-\d\d-\d\d' THEN make_date(left(value, 4)::integer, substr(value, 6, 2)::integer, substr(value, 9, 2)::integer) END;
@@ -96,7 +96,7 @@ REVOKE ALL ON FUNCTION sales_internal.open_tenders(jsonb) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION sales_internal.prospect_variables(company uuid, prospect uuid, language text DEFAULT NULL, author uuid DEFAULT NULL)
 RETURNS jsonb
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT jsonb_strip_nulls(jsonb_build_object(
         'first_name', n.first_name, 'last_name', n.last_name,
@@ -160,7 +160,7 @@ REVOKE ALL ON FUNCTION sales_internal.visible_prospect(uuid) FROM PUBLIC;
 -- comma, double blanks, runs of empty lines.
 CREATE OR REPLACE FUNCTION sales_internal.tidy_text(value text) RETURNS text
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT btrim(regexp_replace(regexp_replace(regexp_replace(value, '[ \t]+(?=,|\n|$)', '', 'g'), '(\S)[ \t]{2,}', '\1 ', 'g'), '\n{3,}', E'\n\n', 'g'), E' \t\n')
 $$;
@@ -170,7 +170,7 @@ REVOKE ALL ON FUNCTION sales_internal.tidy_text(text) FROM PUBLIC;
 -- At most this many characters, ended after a whole word.
 CREATE OR REPLACE FUNCTION sales_internal.clip(value text, most integer) RETURNS text
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT CASE WHEN length(value) <= most THEN value
                 ELSE rtrim(coalesce(substring(left(value, most - 2) FROM '^(.*)\s'), left(value, most - 3)), E' \t\n,;:') || '...' END
@@ -225,7 +225,7 @@ CREATE OR REPLACE FUNCTION sales_internal.store_message(
     company uuid, args jsonb, language text, subject text, content text, prompt text)
 RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     new_message uuid;
@@ -348,7 +348,7 @@ REVOKE ALL ON FUNCTION sales_internal.prepare_message(uuid, uuid, jsonb) FROM PU
 
 CREATE OR REPLACE FUNCTION sales_internal.settle_message(job uuid, company uuid, args jsonb, response jsonb) RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     read jsonb := sales_internal.chat_answer(job, company, 'message', response);

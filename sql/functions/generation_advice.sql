@@ -17,7 +17,7 @@ GRANT EXECUTE ON FUNCTION sales.suggest_next_action(uuid) TO sales_app;
 
 CREATE OR REPLACE FUNCTION sales_internal.store_next_action(company uuid, prospect uuid, action text, provider text) RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     words text := sales_internal.clip(btrim(regexp_replace(action, '\s+', ' ', 'g')), 200);

@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION sales_internal.local_sentiment(answer text, likely_language text)
 RETURNS TABLE (sentiment sales.sentiment, score integer)
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     WITH words AS MATERIALIZED (
         -- the answer alone, not what it quotes; 400 words tell enough

@@ -52,7 +52,7 @@ REVOKE ALL ON FUNCTION sales_internal.import_settings(sales.import_source_type, 
 -- What a run needs and the row alone does not say.
 CREATE OR REPLACE FUNCTION sales_internal.check_import_source(source sales.import_source_type, config jsonb) RETURNS void
 LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     wrong text;
@@ -90,7 +90,7 @@ REVOKE ALL ON FUNCTION sales_internal.check_import_source(sales.import_source_ty
 -- Error with a hint for JSON paths that are none, in source_config and in the mapping of an API.
 CREATE OR REPLACE FUNCTION sales_internal.check_json_paths(config jsonb, field_mapping jsonb) RETURNS void
 LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     at record;
@@ -222,7 +222,7 @@ CREATE OR REPLACE TRIGGER check_import_job BEFORE INSERT OR UPDATE ON sales.impo
 -- "*.csv" by LIKE.
 CREATE OR REPLACE FUNCTION sales_internal.glob_matches(name text, pattern text) RETURNS boolean
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT lower(name) LIKE replace(replace(regexp_replace(lower(pattern), '([\\%_])', '\\\1', 'g'), '*', '%'), '?', '_')
 $$;
@@ -411,7 +411,7 @@ REVOKE ALL ON FUNCTION sales_internal.next_fetch(uuid, uuid, sales.import_jobs, 
 -- A file name as a segment of a path, its bytes percent-encoded.
 CREATE OR REPLACE FUNCTION sales_internal.url_segment(name bytea) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT string_agg(CASE WHEN chr(greatest(b.byte, 1)) ~ '[A-Za-z0-9._~-]' AND b.byte < 128 THEN chr(b.byte)
                            ELSE '%' || upper(lpad(to_hex(b.byte), 2, '0')) END, '' ORDER BY b.n)
@@ -562,7 +562,7 @@ REVOKE ALL ON FUNCTION sales_internal.page_url(jsonb, text, integer) FROM PUBLIC
 -- A value of an item by the path that the mapping names: "$.name.first", or a key.
 CREATE OR REPLACE FUNCTION sales_internal.item_value(item jsonb, path text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     value jsonb := CASE WHEN path ~ '^\$' THEN jsonb_path_query_first(item, path::jsonpath, silent => true) ELSE item -> path END;
@@ -576,7 +576,7 @@ REVOKE ALL ON FUNCTION sales_internal.item_value(jsonb, text) FROM PUBLIC;
 -- Items as CSV, so that they go the way of every other row; null without any.
 CREATE OR REPLACE FUNCTION sales_internal.items_csv(items jsonb[], field_mapping jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     WITH columns AS (
         SELECT k.key, row_number() OVER (ORDER BY k.key) AS n
@@ -653,7 +653,7 @@ REVOKE ALL ON FUNCTION sales_internal.settle_page(uuid, uuid, sales.import_jobs,
 -- the run says so and ends as failed.  A file that is gone (problem null) is no file.
 CREATE OR REPLACE FUNCTION sales_internal.pass_over(job uuid, company uuid, setup sales.import_jobs, todo jsonb, problem text) RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     list text := CASE todo ->> 'ask' WHEN 'mails' THEN 'uids' ELSE 'names' END;
@@ -674,7 +674,7 @@ REVOKE ALL ON FUNCTION sales_internal.pass_over(uuid, uuid, sales.import_jobs, j
 
 CREATE OR REPLACE FUNCTION sales_internal.settle_import_fetch(job uuid, company uuid, args jsonb, response jsonb) RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     setup sales.import_jobs;
@@ -759,7 +759,7 @@ CREATE OR REPLACE TRIGGER end_import_run AFTER UPDATE OF state ON sales_internal
 -- Ends the run and says in the import how it went.
 CREATE OR REPLACE FUNCTION sales_internal.close_import(company uuid, run uuid, ended text, problem text) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     finished sales.import_runs;
@@ -795,7 +795,7 @@ REVOKE ALL ON FUNCTION sales_internal.close_import(uuid, uuid, text, text) FROM 
 -- loses the last seconds, which the next call does again.
 CREATE OR REPLACE FUNCTION sales_internal.import_rows(job uuid, company uuid, args jsonb) RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     run sales.import_runs;

@@ -107,7 +107,7 @@ REVOKE ALL ON FUNCTION sales_internal.check_mapping(text[], jsonb) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION sales_internal.map_headers(headers text[], field_mapping jsonb)
 RETURNS TABLE (n integer, header text, field text, transforms text)
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT h.i::integer, h.name, m.field, m.transforms
     FROM unnest(headers) WITH ORDINALITY h (name, i)

@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE FUNCTION sales.maintain() RETURNS TABLE (task text, result text)
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     due record;
@@ -87,7 +87,7 @@ $$;
 -- Every function sales_internal.doctor_*() is asked.
 CREATE OR REPLACE FUNCTION sales.doctor() RETURNS TABLE (severity text, finding text, hint text)
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     part regproc;
@@ -152,7 +152,7 @@ REVOKE ALL ON FUNCTION sales_internal.doctor_tenancy() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.doctor_operations() RETURNS TABLE (severity text, finding text, hint text)
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT 'warning', 'the library is not preloaded: no worker starts by itself, and guesses of passwords are slowed down less',
            'Add sales_assistant to shared_preload_libraries and restart.'

@@ -126,7 +126,7 @@ REVOKE ALL ON FUNCTION sales_internal.personal_columns() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.regex_quote(plain text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$ SELECT regexp_replace(plain, '([][(){}.*+?^$|\\])', '\\\1', 'g') $$;
 COMMENT ON FUNCTION sales_internal.regex_quote(text) IS 'A regular expression for exactly this text';
 REVOKE ALL ON FUNCTION sales_internal.regex_quote(text) FROM PUBLIC;
@@ -134,7 +134,7 @@ REVOKE ALL ON FUNCTION sales_internal.regex_quote(text) FROM PUBLIC;
 -- All names, addresses, numbers and profiles that the person has ever had here.
 CREATE OR REPLACE FUNCTION sales_internal.person_pattern(company uuid, person uuid) RETURNS sales_internal.person_pattern
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     emails text;
@@ -422,7 +422,7 @@ REVOKE ALL ON FUNCTION sales_internal.person_mentions(uuid, uuid, sales_internal
 
 CREATE OR REPLACE FUNCTION sales.gdpr_export(prospect_id uuid) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     company uuid := sales_internal.require_company();

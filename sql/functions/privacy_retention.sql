@@ -195,7 +195,7 @@ REVOKE ALL ON FUNCTION sales_internal.retain_audit(uuid) FROM PUBLIC;
 -- Months of audit_logs in which no company has a row any more, and which are over.
 CREATE OR REPLACE FUNCTION sales_internal.drop_audit_partitions() RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 SET timezone = 'UTC'
 AS $$
 DECLARE

@@ -95,7 +95,7 @@ REVOKE ALL ON FUNCTION sales_internal.status_rank(sales.prospect_status) FROM PU
 
 CREATE OR REPLACE FUNCTION sales.merge_prospects(keep uuid, drop uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     company uuid := sales_internal.require_company();

@@ -6,7 +6,7 @@
 
 CREATE OR REPLACE FUNCTION sales_internal.html_text(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     -- Control characters, and those that turn the direction of writing, are dropped.
     SELECT replace(replace(replace(replace(replace(
@@ -20,7 +20,7 @@ REVOKE ALL ON FUNCTION sales_internal.html_text(text) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION sales_internal.report_number(value numeric, kind text, language text, currency text)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT CASE WHEN value IS NULL THEN '–'
         WHEN kind IN ('money', 'round') AND language = 'en' AND length(c.sign) = 1
@@ -44,7 +44,7 @@ REVOKE ALL ON FUNCTION sales_internal.report_number(numeric, text, text, text) F
 CREATE OR REPLACE FUNCTION sales_internal.report_change(now numeric, before numeric, kind text, language text, currency text, points text)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT CASE WHEN now IS NULL OR before IS NULL THEN '–'
         WHEN now = before THEN '='
@@ -68,7 +68,7 @@ REVOKE ALL ON FUNCTION sales_internal.report_date(date, text) FROM PUBLIC;
 -- "avril 2026", "week 20, 2026": the period in words; a range of days has none.
 CREATE OR REPLACE FUNCTION sales_internal.report_period_text(period text, language text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT CASE
         WHEN period ~ '^\d{4}-W\d\d$' THEN replace(replace(w ->> 'week_name', '{n}', ltrim(right(period, 2), '0')), '{year}', left(period, 4))
@@ -456,7 +456,7 @@ REVOKE ALL ON FUNCTION sales_internal.report_cards(sales.success_reports, text) 
 
 CREATE OR REPLACE FUNCTION sales_internal.report_page(report sales.success_reports, language text) RETURNS text
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     w jsonb := sales_internal.report_words(language);
@@ -512,7 +512,7 @@ REVOKE ALL ON FUNCTION sales_internal.report_page(sales.success_reports, text) F
 -- For mail clients that show plain text: the figures, the insights, what to do.
 CREATE OR REPLACE FUNCTION sales_internal.report_text(report sales.success_reports, language text) RETURNS text
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT concat_ws(E'\n', (SELECT regexp_replace(c.name, '[[:cntrl:]]', ' ', 'g') FROM sales.companies c WHERE c.company_id = report.company_id),
         concat_ws(' – ', w ->> report.report_type::text, nullif(sales_internal.report_period_text(report.report_period, language), '')),

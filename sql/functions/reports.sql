@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION sales_internal.report_period(type sales.report_type, period text, today date)
 RETURNS TABLE (name text, first_day date, last_day date, before_first date, before_last date)
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     unit interval := CASE type WHEN 'weekly' THEN interval '7 days' WHEN 'monthly' THEN interval '1 month'
@@ -384,7 +384,7 @@ GRANT EXECUTE ON FUNCTION sales.generate_report(text, text) TO sales_app;
 -- Who gets the report: the setting reports.recipients, else the active admins and managers.
 CREATE OR REPLACE FUNCTION sales_internal.report_recipients(company uuid) RETURNS text[]
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT coalesce(
         (SELECT array_agg(DISTINCT btrim(a)) FROM regexp_split_to_table(sales_internal.setting_of(company, 'reports.recipients'), '[,;\s]+') AS a
@@ -464,7 +464,7 @@ GRANT EXECUTE ON FUNCTION sales.send_report(uuid) TO sales_app;
 -- Text of a header, in encoded words of RFC 2047 where it is not plain.
 CREATE OR REPLACE FUNCTION sales_internal.mail_header(value text) RETURNS text
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT CASE WHEN value ~ '^[ -~]{0,60}$' AND value !~ '=\?' THEN value ELSE
         (SELECT string_agg('=?utf-8?B?' || encode(convert_to(substr(value, n, 10), 'UTF8'), 'base64') || '?=', E'\r\n ' ORDER BY n)
@@ -475,7 +475,7 @@ REVOKE ALL ON FUNCTION sales_internal.mail_header(text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.mail_part(job uuid, subtype text, body text) RETURNS text
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT concat(E'\r\n--=_', job, E'\r\nContent-Type: text/', subtype, E'; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n',
                   replace(encode(convert_to(body, 'UTF8'), 'base64'), E'\n', E'\r\n'))
@@ -486,7 +486,7 @@ REVOKE ALL ON FUNCTION sales_internal.mail_part(uuid, text, text) FROM PUBLIC;
 -- Job report_mail: made when it is sent, so that the queue holds no names.
 CREATE OR REPLACE FUNCTION sales_internal.prepare_report_mail(job uuid, company uuid, args jsonb) RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     mail jsonb := sales_internal.report_mail((args ->> 'report_id')::uuid);
@@ -525,7 +525,7 @@ REVOKE ALL ON FUNCTION sales_internal.prepare_report_mail(uuid, uuid, jsonb) FRO
 
 CREATE OR REPLACE FUNCTION sales_internal.settle_report_mail(job uuid, company uuid, args jsonb, response jsonb) RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     mail jsonb;
@@ -630,7 +630,7 @@ ON CONFLICT (kind) DO NOTHING;
 -- last period that is over, once, from 06:00 of its own day on.
 CREATE OR REPLACE FUNCTION sales_internal.make_due_reports() RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     due record;

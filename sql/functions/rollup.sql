@@ -3,7 +3,7 @@
 -- What the platform costs the company each month: its own setting, else the platform's.
 CREATE OR REPLACE FUNCTION sales_internal.monthly_cost(company uuid) RETURNS numeric
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT coalesce((SELECT value::numeric FROM sales.system_settings
                      WHERE category = 'billing' AND key_name = 'monthly_cost'

@@ -106,7 +106,7 @@ RETURNS TABLE (
     stage text, days_in_stage numeric, answers bigint, positive bigint, negative bigint, meetings bigint, messages bigint,
     channel text, recent_activity numeric, days_since_activity numeric, enrichment_confidence numeric, stages bigint)
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 SET jit = off      -- what it does for each prospect is short; compiling it takes seconds
 AS $$
     SELECT p.prospect_id,

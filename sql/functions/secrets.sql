@@ -18,7 +18,7 @@ GRANT EXECUTE ON FUNCTION sales.rotate_master_key(text) TO sales_admin;
 -- known: a call does not wait for whoever writes the row, nor for a change of the master key.
 CREATE OR REPLACE FUNCTION sales_internal.bind_key(company uuid, key_id uuid, urls text[]) RETURNS text
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     hosts text[] := ARRAY(SELECT DISTINCT lower(substring(u FROM '^[A-Za-z]+://(?:[^/?#@]*@)?(\[[^]]*\]|[^:/?#]+)')) AS host FROM unnest(urls) u WHERE u IS NOT NULL ORDER BY host);
