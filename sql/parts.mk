@@ -57,6 +57,7 @@ SQL_FUNCTIONS = \
     campaigns_events \
     campaigns_inbox \
     isolation \
+    tenancy_doctor \
     privacy \
     privacy_erased \
     privacy_company \

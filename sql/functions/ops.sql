@@ -105,51 +105,6 @@ COMMENT ON FUNCTION sales.doctor() IS
 REVOKE ALL ON FUNCTION sales.doctor() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.doctor() TO sales_admin;
 
-CREATE OR REPLACE FUNCTION sales_internal.doctor_tenancy() RETURNS TABLE (severity text, finding text, hint text)
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT 'error', format('login "%s" is an application''s and skips row security', r.rolname),
-           format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS;', r.rolname)
-    FROM pg_roles r
-    WHERE r.rolcanlogin AND (r.rolsuper OR r.rolbypassrls)
-      AND EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-                  WHERE m.member = r.oid AND g.rolname IN ('sales_app', 'sales_bi', 'sales_gateway'))
-    UNION ALL
-    SELECT 'error', format('table %s has no forced row security', c.oid::regclass),
-           format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY; ALTER TABLE %s FORCE ROW LEVEL SECURITY;', c.oid::regclass, c.oid::regclass)
-    FROM pg_class c
-    WHERE c.relnamespace = 'sales'::regnamespace AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
-      AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'company_id' AND NOT a.attisdropped)
-    UNION ALL
-    SELECT 'error', format('table %s can be reached by %s without its parent''s policies', c.oid::regclass, g.grantee::regrole),
-           format('REVOKE ALL ON %s FROM %s;', c.oid::regclass, g.grantee::regrole)
-    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
-    WHERE c.relnamespace = 'sales'::regnamespace AND c.relispartition AND g.grantee <> c.relowner
-    UNION ALL
-    SELECT 'error', format('%s holds a privilege in sales_internal', CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END),
-           format('REVOKE %s ON %s FROM %s;', g.privilege_type, c.oid::regclass, CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END)
-    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
-    WHERE c.relnamespace = 'sales_internal'::regnamespace AND g.grantee <> c.relowner
-    UNION ALL
-    SELECT 'warning', format('%s holds %s on %s, which the extension did not grant',
-                             CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END, g.privilege_type, c.oid::regclass),
-           format('REVOKE %s ON %s FROM %s, or grant the group role sales_app or sales_bi instead.', g.privilege_type, c.oid::regclass,
-                  CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END)
-    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
-    WHERE c.relnamespace IN ('sales'::regnamespace, 'sales_bi'::regnamespace) AND NOT c.relispartition AND g.grantee <> c.relowner
-      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = g.grantee AND r.rolname IN ('sales_app', 'sales_bi', 'sales_gateway', 'sales_admin', 'pg_monitor'))
-    UNION ALL
-    SELECT 'warning', format('view %s does not run with its reader''s rights', c.oid::regclass),
-           format('ALTER VIEW %s SET (security_invoker = true);', c.oid::regclass)
-    FROM pg_class c
-    WHERE c.relnamespace IN ('sales'::regnamespace, 'sales_bi'::regnamespace) AND c.relkind = 'v'
-      AND NOT coalesce(c.reloptions, '{}') && '{security_invoker=true,security_invoker=on,security_barrier=true}'
-      AND c.oid <> 'sales.worker_status'::regclass
-$$;
-COMMENT ON FUNCTION sales_internal.doctor_tenancy() IS 'Part of doctor(): who could see past row security';
-REVOKE ALL ON FUNCTION sales_internal.doctor_tenancy() FROM PUBLIC;
-
 CREATE OR REPLACE FUNCTION sales_internal.doctor_operations() RETURNS TABLE (severity text, finding text, hint text)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
@@ -172,7 +127,11 @@ AS $$
     UNION ALL
     SELECT 'warning', format('the periodic task %s fails: %s', name, last_error), 'SELECT * FROM sales.maintain();'
     FROM sales_internal.periodic_tasks WHERE last_error IS NOT NULL
+    UNION ALL
+    SELECT 'warning', format('transaction "%s" of %s is prepared since %s, and keeps its locks and what vacuum would clear', gid, owner, prepared),
+           format('COMMIT PREPARED %L; or ROLLBACK PREPARED %L;', gid, gid)
+    FROM pg_prepared_xacts WHERE database = current_database() AND prepared < sales_internal.now() - interval '1 hour'
 $$;
-COMMENT ON FUNCTION sales_internal.doctor_operations() IS 'Part of doctor(): workers, queue, periodic tasks';
+COMMENT ON FUNCTION sales_internal.doctor_operations() IS 'Part of doctor(): workers, queue, periodic tasks, transactions that were left prepared';
 REVOKE ALL ON FUNCTION sales_internal.doctor_operations() FROM PUBLIC;
 

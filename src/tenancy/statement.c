@@ -5,9 +5,11 @@
  * Companies of a platform share a login.  PostgreSQL lets a login change its own
  * settings and password, which would be everybody's; and it lets whoever may
  * UPDATE a table lock the whole of it, and waits for a table's lock before it
- * asks who may put a trigger, a rule or a foreign key on it, with all others
- * queued behind.  So to a login that is a member of sales_app, and neither a
- * superuser nor one that may change roles, these are refused at once.
+ * asks who may put a trigger, a rule or a foreign key on it, attach or detach it
+ * as a partition, or tie an index to an extension, with all others queued behind.
+ * DROP OWNED removes what all of the login have, their temporary tables too.  So
+ * to a login that is a member of sales_app, and neither a superuser nor one that
+ * may change roles, these are refused at once.
  *
  * Without preload the hook is there once the library is loaded, by the first
  * call of the session.
@@ -82,7 +84,7 @@ first_of_ours(const List *relations, bool views_too)
 	return NULL;
 }
 
-/* A table of ours that one of these elements of a table's definition would lock; or null. */
+/* A table or index of ours that one of these elements of a table's definition would lock; or null. */
 static const RangeVar *
 referenced(const List *elements)
 {
@@ -101,6 +103,10 @@ referenced(const List *elements)
 			found = referenced(((ColumnDef *) element)->constraints);
 		else if (IsA(element, Constraint) && ((Constraint *) element)->pktable != NULL)
 			found = if_ours(((Constraint *) element)->pktable, false);
+		else if (IsA(element, PartitionCmd))
+			found = if_ours(((PartitionCmd *) element)->name, false);
+		else if (IsA(element, RangeVar))
+			found = if_ours((RangeVar *) element, false);	/* INHERIT */
 		if (found != NULL)
 			return found;
 	}
@@ -143,6 +149,17 @@ judge(const Node *statement)
 							errdetail("A member of sales_app is a login that companies share: a change would be for all of them."),
 							errhint("The database's administrator changes it.")));
 			return;
+		case T_DropOwnedStmt:
+		case T_ReassignOwnedStmt:
+			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+							errmsg("permission denied to drop or reassign what a role owns"),
+							errdetail("A member of sales_app is a login that companies share: it would be for all of them."),
+							errhint("Drop objects by name.")));
+			return;
+		case T_AlterObjectDependsStmt:
+			if (((const AlterObjectDependsStmt *) statement)->relation != NULL)
+				refuse_change(if_ours(((const AlterObjectDependsStmt *) statement)->relation, false));
+			return;
 		case T_CreateTrigStmt:
 			refuse_change(if_ours(((const CreateTrigStmt *) statement)->relation, false));
 			return;
@@ -171,6 +188,9 @@ statement_utility(PlannedStmt *stmt, const char *text, bool read_only_tree,
 		case T_LockStmt:
 		case T_AlterRoleStmt:
 		case T_AlterRoleSetStmt:
+		case T_DropOwnedStmt:
+		case T_ReassignOwnedStmt:
+		case T_AlterObjectDependsStmt:
 		case T_CreateTrigStmt:
 		case T_RuleStmt:
 		case T_CreateStmt:
