@@ -131,7 +131,7 @@ REVOKE ALL ON FUNCTION sales_internal.check_json_paths(jsonb, jsonb) FROM PUBLIC
 -- A private key logs in at SFTP servers, and only without a passphrase.
 CREATE OR REPLACE FUNCTION sales_internal.check_login_key(secret text, is_key boolean, url text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 BEGIN
     IF secret !~ '^-----BEGIN ' AND NOT is_key THEN
@@ -430,7 +430,7 @@ REVOKE ALL ON FUNCTION sales_internal.url_segment(text) FROM PUBLIC;
 -- file is known by}.  A server says them in what encoding it likes; the bytes are the name.
 CREATE OR REPLACE FUNCTION sales_internal.listed_names(listing bytea) RETURNS SETOF jsonb
 LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     latin text;
