@@ -155,7 +155,7 @@ BEGIN
                ELSE c.domain = lower(coalesce(payload ->> 'domain', split_part(payload ->> 'email', '@', 2))) END
       AND CASE WHEN payload ? 'email' THEN lower(u.email) = lower(payload ->> 'email')
                     -- an address that its issuer has not verified names nobody
-                    AND coalesce(payload -> 'email_verified' <> 'false', true)
+                    AND (NOT payload ? 'email_verified' OR lower(payload ->> 'email_verified') IS NOT DISTINCT FROM 'true')
                ELSE u.user_id::text = payload ->> 'sub' END;
     IF user_id IS NULL THEN
         RAISE invalid_authorization_specification USING MESSAGE = refused,

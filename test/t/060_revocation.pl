@@ -129,6 +129,12 @@ $node->safe_psql('postgres', "SELECT sales.bind_role('bi', company_id) FROM sale
 is($node->safe_psql('postgres', 'SELECT name FROM sales.products', extra_params => [ '-U', 'bi' ]), 'Beta product', 'no preload: a bound role is in its company');
 ($rc, $out, $err) = $node->psql('postgres', "SET sales_assistant.context = 'v1.forged.forged'; SELECT count(*) FROM sales.products", extra_params => [ '-U', 'app' ]);
 is($out, '0', 'no preload: a forged placeholder opens nothing');
+for my $setting ('clock', 'scoring_company', 'workers', 'allowed_hosts', 'turn_timeout')
+{
+	my $shown = "SELECT current_setting('sales_assistant.$setting')";
+	my $kept = $node->safe_psql('postgres', "SET SESSION AUTHORIZATION app; SET sales_assistant.$setting = '2020-01-01'; SELECT count(sales.current_company_id()); RESET SESSION AUTHORIZATION; $shown");
+	unlike($kept, qr/2020/, "no preload: a placeholder of $setting is not taken over");
+}
 
 $node->stop;
 done_testing();

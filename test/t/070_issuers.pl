@@ -127,7 +127,11 @@ like(enters(token('ed', { nbf => time + 3600 })), qr/not valid yet/, 'a token of
 like(enters(token('ed', { aud => 'elsewhere' })), qr/"aud"/, 'a token for somebody else');
 like(enters(token('ed', { email => 'nobody@alpha.test' })), qr/names no active user/, 'a user that is not there');
 like(enters(token('ed', { company_id => $id, email => 'b@beta.test' })), qr/names no active user/, 'a user of another company');
-like(enters(token('ed', { email_verified => JSON::PP::false })), qr/names no active user/, 'an address that was not verified');
+for my $unverified (JSON::PP::false, 'false', 'False', '', 0, undef, [], 'no')
+{
+	like(enters(token('ed', { email_verified => $unverified })), qr/names no active user/, 'an address that was not verified: ' . $json->encode({ x => $unverified }));
+}
+is(enters(token('ed', { email_verified => $_ })), 'Alpha', 'one that was') for (JSON::PP::true, 'true');
 
 # ending: logout, deactivation, an issuer that is trusted no more
 $out = $node->safe_psql('postgres', "SELECT sales.use_session('$good', false) \\g /dev/null\nSELECT sales.logout()", extra_params => [ '-U', 'app' ]);
