@@ -477,7 +477,7 @@ REVOKE ALL ON FUNCTION sales_internal.forget_parts(uuid, uuid) FROM PUBLIC;
 -- What a call brought of the first mail that is wanted.
 CREATE OR REPLACE FUNCTION sales_internal.settle_mail(job uuid, company uuid, setup sales.import_jobs, todo jsonb, transcript bytea) RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     most CONSTANT bigint := 67108864;
