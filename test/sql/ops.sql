@@ -53,10 +53,6 @@ WHERE c.relnamespace IN ('sales'::regnamespace, 'sales_bi'::regnamespace, 'sales
 -- definer functions pin their search_path
 SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace IN ('sales'::regnamespace, 'sales_bi'::regnamespace, 'sales_internal'::regnamespace)
   AND p.prosecdef AND NOT coalesce(p.proconfig, '{}') @> '{"search_path=pg_catalog, pg_temp"}' ORDER BY 1;
--- a body with a backslash reads the same whatever the session's standard_conforming_strings
-SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-WHERE p.pronamespace IN ('sales'::regnamespace, 'sales_bi'::regnamespace, 'sales_internal'::regnamespace) AND l.lanname IN ('sql', 'plpgsql')
-  AND strpos(p.prosrc, '\') > 0 AND NOT coalesce(p.proconfig, '{}') @> '{standard_conforming_strings=on}' ORDER BY 1;
 -- settings
 :be_alpha
 SELECT sales.setting('billing.currency'), sales.setting('billing.nonsense');

@@ -8,7 +8,12 @@
 -- ahead are made all the same.
 :be_super
 SET client_min_messages = error;
-SELECT helpers.stop_workers() \g /dev/null
+SELECT sales.stop_workers() AS ran \gset
+DO $$ BEGIN
+    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'sales_assistant%') LOOP
+        PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
+    END LOOP;
+END $$;
 SET sales_assistant.clock = '2026-11-15 12:00:00+00';
 DO $$ BEGIN FOR i IN 1 .. 400 LOOP EXIT WHEN (SELECT count(*) FROM sales.maintain() m WHERE m.task = 'partitions' AND m.result <> '0') = 0; END LOOP; END $$;
 BEGIN;
@@ -44,4 +49,4 @@ SELECT sum(sales_internal.keep_partitions()) AS made FROM generate_series(1, 10)
 SELECT count(*) AS partitions, count(*) FILTER (WHERE name ~ 'interactions_195') AS of_then FROM partitions;
 ROLLBACK;
 \i :clean
-SELECT sales.start_workers() \g /dev/null
+SELECT CASE WHEN :'ran' THEN sales.start_workers() END \g /dev/null
