@@ -805,6 +805,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     due record;
+    next_run timestamptz;
     moment timestamptz := sales_internal.now();
 BEGIN
     UPDATE sales.campaign_recipients x
@@ -827,9 +828,8 @@ BEGIN
         FOR UPDATE SKIP LOCKED;
         CONTINUE WHEN NOT FOUND;
         BEGIN
-            UPDATE sales.email_campaigns c
-            SET status = 'running',
-                next_run_at = CASE WHEN due.schedule_type = 'recurring' THEN sales_internal.next_run(due.company_id, due.schedule_cron, moment) END
+            next_run := CASE WHEN due.schedule_type = 'recurring' THEN sales_internal.next_run(due.company_id, due.schedule_cron, moment) END;
+            UPDATE sales.email_campaigns c SET status = 'running', next_run_at = next_run
             WHERE c.company_id = due.company_id AND c.campaign_id = due.campaign_id;
             PERFORM sales_internal.enrol(due.company_id, due.campaign_id);
         EXCEPTION

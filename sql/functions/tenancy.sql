@@ -166,7 +166,7 @@ BEGIN
     IF may_write THEN
         INSERT INTO sales_internal.sessions (session_id, company_id, user_id, expires_at, created_at, ip_address)
         VALUES (session, company_id, user_id, expires_at, moment, inet_client_addr())
-        ON CONFLICT (session_id) DO NOTHING;
+        ON CONFLICT DO NOTHING;
         IF FOUND THEN
             PERFORM sales_internal.record_login(company_id, user_id);
         END IF;
