@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+/* as in http/dns.c */
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 #include <arpa/nameser.h>
 #include <poll.h>
