@@ -70,4 +70,20 @@
 	((entry)->requiredPerms = 0, (entry)->checkAsUser = InvalidOid, (entry)->selectedCols = NULL)
 #endif
 
+/* PG 17 lets extensions name what they wait for; before, pg_stat_activity says "Extension" of all. */
+#include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 170000
+#define compat_wait_event(known, name) \
+	(*(known) != 0 ? *(known) : (*(known) = WaitEventExtensionNew(name)))
+#else
+#define compat_wait_event(known, name) ((void) (known), PG_WAIT_EXTENSION)
+#endif
+
+/* PG 17 promises that tuplestore_putvalues leaves what it is given alone; test/fuzz has one of its own. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_PROMISED const
+#else
+#define COMPAT_PROMISED
+#endif
+
 #endif							/* SALES_ASSISTANT_COMPAT_H */

@@ -16,10 +16,12 @@
 #include <poll.h>
 
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "fmgr.h"
 #include "http/dns.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -29,6 +31,7 @@
 #define MAX_RECORDS 64
 
 static TimestampTz unreachable_until = 0;
+static uint32 waits_for_dns = 0;	/* wait event */
 
 typedef struct Answer
 {
@@ -76,7 +79,9 @@ ask_txt(const char *name, Answer *answer)
 				if (events != 0)
 					waits[n++] = (struct pollfd) {.fd = sockets[i], .events = events};
 			}
+			pgstat_report_wait_start(compat_wait_event(&waits_for_dns, "SalesAssistantDns"));
 			(void) poll(waits, n, 50);
+			pgstat_report_wait_end();
 			for (int i = 0; i < n; i++)
 				ares_process_fd(channel, waits[i].revents & (POLLIN | POLLERR | POLLHUP) ? waits[i].fd : ARES_SOCKET_BAD,
 								waits[i].revents & POLLOUT ? waits[i].fd : ARES_SOCKET_BAD);

@@ -10,11 +10,16 @@
 #include <openssl/crypto.h>
 #include <poll.h>
 
+#include "compat.h"
 #include "core/json.h"
 #include "http/dns.h"
 #include "http/http.h"
 #include "http/loginkey.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+
+static uint32 waits_for_call = 0;	/* wait events */
+static uint32 waits_for_dns = 0;
 
 void
 http_call_free(HttpCall *call)
@@ -59,7 +64,9 @@ perform_dns(HttpCall *call)
 		{
 			long		ms = dns_timeout_ms();
 
+			pgstat_report_wait_start(compat_wait_event(&waits_for_dns, "SalesAssistantDns"));
 			(void) poll(&wait, 1, ms < 0 || ms > 100 ? 100 : (int) ms);
+			pgstat_report_wait_end();
 			dns_drive();
 		}
 	}
@@ -97,7 +104,11 @@ http_perform(const char *request, const char *secret)
 		{
 			curl_multi_perform(multi, &running);
 			if (running > 0)
+			{
+				pgstat_report_wait_start(compat_wait_event(&waits_for_call, "SalesAssistantCall"));
 				curl_multi_poll(multi, NULL, 0, 100, NULL);
+				pgstat_report_wait_end();
+			}
 		}
 		if (running == 0 || call->blocked)
 		{

@@ -7,6 +7,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "core/spi.h"
 #include "core/uuid.h"
 #include "fmgr.h"
@@ -29,6 +30,7 @@
 
 static bool wake_at_commit = false;
 static bool allow_at_end = false;
+static uint32 waits_for_job = 0;	/* wait event */
 
 static void
 queue_xact_callback(XactEvent event, void *arg)
@@ -111,7 +113,7 @@ sales_wait_job(PG_FUNCTION_ARGS)
 			PG_RETURN_TEXT_P(cstring_to_text(state));
 		pfree(state);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 WAIT_POLL_MS, PG_WAIT_EXTENSION);
+						 WAIT_POLL_MS, compat_wait_event(&waits_for_job, "SalesAssistantWaitJob"));
 		ResetLatch(MyLatch);
 	}
 }

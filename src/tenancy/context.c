@@ -46,9 +46,6 @@ static uint64 generation = 1;
 static uint64 judged_count = 0;
 static bool judged_revoked = false;
 
-/* True while context_bind() stores another role's context. */
-static bool binding = false;
-
 /* The company that this transaction has acted for, so that it keeps to it. */
 static LocalTransactionId seen_lxid = InvalidLocalTransactionId;
 static pg_uuid_t seen_company;
@@ -118,7 +115,8 @@ is_revoked(const TenantContext *context)
  * A context that never expires belongs to a bound role and is good only as the
  * role's own setting for this database, which reaches us with a source of its
  * own: a copy kept by hand is worth nothing, and the role cannot store it
- * again, as ALTER ROLE tests the value first.
+ * again, as ALTER ROLE tests the value first.  (A superuser's is not tested:
+ * context_check_hook().)
  */
 static const char *
 context_problem(const TenantContext *context, json_t *payload, GucSource source)
@@ -185,7 +183,7 @@ check_value(ContextKind kind, char **newval, void **extra, GucSource source)
 		problem = "Its signature is not valid.";
 	else if (context->carried != 0 && !OidIsValid(context->role = get_role_oid(role_of(payload), true)))
 		problem = "Its role does not exist here.";
-	else if (!InitializingParallelWorker && !(source == PGC_S_TEST && binding))
+	else if (!InitializingParallelWorker)
 		problem = context_problem(context, payload, source);
 	json_decref(payload);
 	if (problem != NULL)
@@ -201,10 +199,11 @@ static bool
 context_check_hook(char **newval, void **extra, GucSource source)
 {
 	/*
-	 * Citus gives other nodes the settings that roles have.  There they are judged,
-	 * and found worthless, in a session of the role: nobody has one there.
+	 * Stored by a superuser: by context_bind(), by pg_upgrade, by a restore and by
+	 * Citus on other nodes, which give roles the settings that they had, under
+	 * whatever key there is.  It is judged when the role logs in.
 	 */
-	if (source == PGC_S_TEST && distribute_possible() && superuser())
+	if (source == PGC_S_TEST && superuser())
 		return true;
 	return check_value(CONTEXT_OWN, newval, extra, source);
 }
@@ -431,16 +430,7 @@ context_bind(const char *role, const char *context)
 	else
 		appendStringInfo(&sql, "SET sales_assistant.context = %s",
 						 quote_literal_cstr(context));
-	binding = true;
-	PG_TRY();
-	{
-		SPI_connect();
-		spi_run_as_owner(sql.data, false, 0, 0, NULL);
-		SPI_finish();
-	}
-	PG_FINALLY();
-	{
-		binding = false;
-	}
-	PG_END_TRY();
+	SPI_connect();
+	spi_run_as_owner(sql.data, false, 0, 0, NULL);
+	SPI_finish();
 }

@@ -15,8 +15,10 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "compat.h"
 #include "core/clock.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -45,6 +47,7 @@ typedef struct ThrottleState
 } ThrottleState;
 
 static ThrottleState *state = NULL;
+static uint32 waits_to_answer = 0;	/* wait event */
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
@@ -176,7 +179,11 @@ throttle_failed(const char *account)
 	shared = state->lock != NULL;
 	throttle_unlock();
 	if (!shared)
+	{
+		pgstat_report_wait_start(compat_wait_event(&waits_to_answer, "SalesAssistantLogin"));
 		pg_usleep(300 * 1000L);
+		pgstat_report_wait_end();
+	}
 }
 
 void

@@ -42,6 +42,8 @@ static WaitEventSet *wait_set = NULL;
 static TimestampTz curl_due = DT_NOEND; /* when libcurl wants to be called */
 static dlist_head sessions = DLIST_STATIC_INIT(sessions);
 static TimestampTz tick_due = 0;	/* when the sessions are looked at again */
+static uint32 waits_for_work = 0; /* wait events */
+static uint32 waits_for_calls = 0;
 static int	most_calls = 0;		/* as far as descriptors go */
 
 static int
@@ -191,8 +193,12 @@ calls_wait(long timeout_ms, CallDone done)
 {
 	WaitEvent	events[3];
 	struct epoll_event ready[EVENTS_PER_WAIT];
+	uint32		waits_for = compat_wait_event(&waits_for_work, "SalesAssistantIdle");
 	int			n;
 
+	/* libcurl has a timer as long as a call is open */
+	if (curl_due != DT_NOEND || !dlist_is_empty(&sessions) || dns_timeout_ms() >= 0)
+		waits_for = compat_wait_event(&waits_for_calls, "SalesAssistantCalls");
 	if (curl_due != DT_NOEND)
 	{
 		long		curl_ms = Max((curl_due - GetCurrentTimestamp() + 999) / 1000, 0);
@@ -203,7 +209,7 @@ calls_wait(long timeout_ms, CallDone done)
 		timeout_ms = timeout_ms < 0 ? SESSION_TICK_MS : Min(timeout_ms, SESSION_TICK_MS);
 	if (dns_timeout_ms() >= 0)
 		timeout_ms = timeout_ms < 0 ? dns_timeout_ms() : Min(timeout_ms, dns_timeout_ms());
-	n = WaitEventSetWait(wait_set, timeout_ms, events, lengthof(events), PG_WAIT_EXTENSION);
+	n = WaitEventSetWait(wait_set, timeout_ms, events, lengthof(events), waits_for);
 	for (int i = 0; i < n; i++)
 	{
 		int			sockets;

@@ -22,6 +22,7 @@
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "compat.h"
 #include "core/guc.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -43,6 +44,7 @@
 #define RETRY_MS 5000
 
 static bool guc_workers = true;
+static uint32 waits_for_wishes = 0; /* wait event */
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 
 /* Wants a worker for every database that takes connections. */
@@ -110,7 +112,8 @@ sales_launcher_main(Datum arg)
 				}
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (all_started ? 0 : WL_TIMEOUT),
-						 all_started ? -1 : RETRY_MS, PG_WAIT_EXTENSION);
+						 all_started ? -1 : RETRY_MS,
+						 compat_wait_event(&waits_for_wishes, "SalesAssistantLauncher"));
 	}
 	proc_exit(0);
 }
@@ -218,6 +221,11 @@ launcher_init(void)
 							 &guc_workers, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	if (!process_shared_preload_libraries_in_progress)
 		return;
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = launcher_ProcessUtility;
+	/* pg_upgrade's servers are nobody's to write in */
+	if (IsBinaryUpgrade)
+		return;
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -228,7 +236,4 @@ launcher_init(void)
 	strlcpy(worker.bgw_name, "sales_assistant launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "sales_assistant launcher", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
-
-	prev_ProcessUtility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = launcher_ProcessUtility;
 }

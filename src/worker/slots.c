@@ -9,9 +9,11 @@
 #include "postgres.h"
 
 #include "commands/dbcommands.h"
+#include "compat.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -30,6 +32,7 @@ typedef struct SlotTable
 } SlotTable;
 
 static SlotTable *table = NULL;
+static uint32 waits_for_end = 0;	/* wait event */
 static WorkerSlot *mine = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
@@ -169,7 +172,9 @@ slots_stop(Oid database)
 			return was_there;
 		was_there = true;
 		CHECK_FOR_INTERRUPTS();
+		pgstat_report_wait_start(compat_wait_event(&waits_for_end, "SalesAssistantWorkerEnd"));
 		pg_usleep(10 * 1000L);
+		pgstat_report_wait_end();
 	}
 	return was_there;
 }

@@ -13,6 +13,7 @@
 
 #include "catalog/pg_collation.h"
 #include "common/hashfn.h"
+#include "compat.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
@@ -401,7 +402,7 @@ void check_stack_depth(void) {}
 
 struct Tuplestorestate;
 ABSENT(void, InitMaterializedSRF, (FunctionCallInfo call, bits32 flags))
-ABSENT(void, tuplestore_putvalues, (struct Tuplestorestate *state, TupleDesc desc, Datum *values, bool *nulls))
+ABSENT(void, tuplestore_putvalues, (struct Tuplestorestate *state, TupleDesc desc, COMPAT_PROMISED Datum *values, COMPAT_PROMISED bool *nulls))
 ABSENT(Datum, jsonb_in, (FunctionCallInfo call))
 ABSENT(Datum, jsonb_out, (FunctionCallInfo call))
 ABSENT(Datum, to_timestamp, (FunctionCallInfo call))

@@ -72,19 +72,26 @@ CONF
 	$master =~ s/^smtp      inet .*$/127.0.0.1:$self->{smtp} inet n - n - - smtpd/m;
 	$master =~ s/^(\w+\s+(?:unix|unix-dgram)\s+\S+\s+\S+\s+)y/$1n/mg;
 	write_file("$root/etc/master.cf", $master);
-	write_file("$root/dovecot.conf", <<CONF);
-base_dir = $root/dove
-log_path = $root/dovecot.log
-state_dir = $root/dove
-protocols = imap lmtp
-listen = 127.0.0.1
-default_internal_user = $user
-default_login_user = $user
-default_internal_group = $group
-ssl = no
+	# version 2.4 has other words for the same, and wants to be told that it is meant
+	$self->{new_words} = `/usr/sbin/dovecot --version` !~ /^2\.[0-3]\./;
+	my $words = $self->{new_words} ? <<NEW : <<OLD;
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+auth_allow_cleartext = yes
+mail_driver = maildir
+mail_path = $root/mail/%{user|domain|lower}/%{user|username|lower}
+passdb static {
+  password = $password
+}
+userdb static {
+  fields {
+    uid = $user
+    gid = $group
+    home = $root/mail/%{user|domain|lower}
+  }
+}
+NEW
 disable_plaintext_auth = no
-auth_mechanisms = plain login
-first_valid_uid = 1
 mail_location = maildir:$root/mail/%Ld/%Ln
 passdb {
   driver = static
@@ -94,6 +101,19 @@ userdb {
   driver = static
   args = uid=$user gid=$group home=$root/mail/%Ld/%Ln
 }
+OLD
+	write_file("$root/dovecot.conf", $words . <<CONF);
+base_dir = $root/dove
+log_path = $root/dovecot.log
+state_dir = $root/dove
+protocols = imap lmtp
+listen = 127.0.0.1
+default_internal_user = $user
+default_login_user = $user
+default_internal_group = $group
+ssl = no
+auth_mechanisms = plain login
+first_valid_uid = 1
 service anvil {
   chroot =
 }
@@ -136,15 +156,18 @@ sub use_tls
 	print $master "127.0.0.1:$self->{smtps} inet n - n - - smtpd\n  -o smtpd_tls_wrappermode=yes\n";
 	close $master;
 	open my $dovecot, '>>', "$root/dovecot.conf" or die $!;
+	my ($clear, $cert, $in, $listen) = $self->{new_words} ? ('auth_allow_cleartext = no', 'ssl_server_cert_file', '', 'listen')
+		: ('disable_plaintext_auth = yes', 'ssl_cert', '<', 'address');
+	(my $key = $cert) =~ s/cert/key/;
 	print $dovecot <<CONF;
 ssl = yes
-ssl_cert = <$file.crt
-ssl_key = <$file.key
-disable_plaintext_auth = yes
+$cert = $in$file.crt
+$key = $in$file.key
+$clear
 login_trusted_networks =
 service imap-login {
   inet_listener imaps {
-    address = 127.0.0.1
+    $listen = 127.0.0.1
     port = $self->{imaps}
     ssl = yes
   }

@@ -53,8 +53,8 @@ for my $url ("imaps://127.0.0.1:$good->{imaps}", "imap://127.0.0.1:$good->{imap}
 	set_config($wrong, '{"password": "mailbox-secret"}');
 	is(hurry($run), 'done|3|0|3|0', 'tried again with the right one, all is read');
 }
-like(slurp_file("$dir/good/dovecot.log"), qr/Login: user=<$user>.*TLS/, 'the sessions were encrypted');
-unlike(slurp_file("$dir/good/dovecot.log"), qr/Login: user=<$user>(?!.*TLS)/, 'all of them');
+like(slurp_file("$dir/good/dovecot.log"), qr/(?:Login|Logged in): user=<$user>.*TLS/, 'the sessions were encrypted');
+unlike(slurp_file("$dir/good/dovecot.log"), qr/(?:Login|Logged in): user=<$user>(?!.*TLS)/, 'all of them');
 
 # a certificate for another name
 deliver($bad, 2);
