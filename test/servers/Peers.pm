@@ -79,8 +79,17 @@ sub make_certificates
 		}
 		append_to_file("$file.ext", "subjectAltName=$san\n");
 		$run->('req', @key, '-subj', "/CN=$name", '-keyout', "$file.key", '-out', "$file.csr");
+		if ($how eq 'expired')
+		{
+			# only the "ca" command of every OpenSSL takes dates that are over
+			append_to_file("$file.db", '');
+			append_to_file("$file.cnf", "[ca]\ndefault_ca = d\n[d]\ndatabase = $file.db\nnew_certs_dir = $dir\nrand_serial = yes\ndefault_md = sha256\npolicy = p\n[p]\ncommonName = supplied\n");
+			$run->('ca', '-batch', '-notext', '-config', "$file.cnf", '-in', "$file.csr", '-cert', "$dir/ca.crt", '-keyfile', "$dir/ca.key",
+				'-startdate', '20200101000000Z', '-enddate', '20200201000000Z', '-extfile', "$file.ext", '-out', "$file.crt");
+			next;
+		}
 		$run->('x509', '-req', '-in', "$file.csr", '-CA', "$dir/ca.crt", '-CAkey', "$dir/ca.key", '-CAcreateserial',
-			'-days', $how eq 'expired' ? '-1' : '30', '-extfile', "$file.ext", '-out', "$file.crt");
+			'-days', '30', '-extfile', "$file.ext", '-out', "$file.crt");
 	}
 }
 
