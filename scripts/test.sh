@@ -22,18 +22,6 @@ echo "== build"
 flags=(EXTRA_CFLAGS="-DUSE_ASSERT_CHECKING ${FLAGS:-}" ${LINK:+"LDFLAGS_SL=$LINK"})
 build "${flags[@]}" all
 build "${flags[@]}" install
-# for t/650_pg_upgrade: an older server with the extension, where there is one ($PG_FROM, set by pg17.sh)
-if [ -n "${PG_FROM:-}" ] && [[ " ${TESTS:-tap} " == *" tap "* ]] && [[ " ${TAP:-650_pg_upgrade} " == *" 650_pg_upgrade "* ]]; then
-    from_config=$(PG_MAJOR=$PG_FROM scripts/pgtree.sh "$scratch/from")
-    INSTALL_FROM=$(dirname "$(dirname "$from_config")")
-    export INSTALL_FROM
-    cp ${PG_FROM_LIBS:+"$PG_FROM_LIBS"/*} "$INSTALL_FROM/lib/"
-    mkdir "$scratch/src_from"
-    cp -r Makefile sales_assistant.control sql src "$scratch/src_from/"
-    find "$scratch/src_from" -name '*.o' -delete
-    [ "$(id -u)" != 0 ] || chown -R "$user" "$scratch/from" "$scratch/src_from"
-    as_user make -s -C "$scratch/src_from" -j"$(nproc)" PG_CONFIG="$from_config" "${flags[@]}" install >/dev/null
-fi
 
 # --- a cluster for regress and isolation tests ---
 as_user "$bin/initdb" -D "$scratch/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N >/dev/null

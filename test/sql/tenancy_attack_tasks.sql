@@ -24,8 +24,7 @@ SELECT 'A' || g, 'a' || g || '@x.test',
        (ARRAY['{"updated_at": "2037-99-99T99:99:99Z"}', '[1]', '"x"', '{"updated_at": {}}'])[g]::jsonb, '{"a": []}', '-infinity'
 FROM generate_series(1, 4) g;
 CREATE FUNCTION pg_temp.write(statement text, given text[]) RETURNS TABLE (value text, outcome text) LANGUAGE sql AS
--- servers of different versions say differently that a difference of dates is too large
-$$ SELECT g, regexp_replace(helpers.try(format(statement, g)), '^220(03|08) (integer|interval) out of range', 'out of range') FROM unnest(given) g $$;
+$$ SELECT g, helpers.try(format(statement, g)) FROM unnest(given) g $$;
 \set dates '\'{infinity,-infinity,4714-11-25 BC,294276-12-01,0001-01-01,1850-05-05,2900-05-05}\''
 SELECT * FROM pg_temp.write('UPDATE sales.prospects SET created_at = %L', :dates);
 SELECT * FROM pg_temp.write($$INSERT INTO sales.interactions (prospect_id, channel, type, interaction_date) SELECT prospect_id, 'email', 'sent', %L FROM sales.prospects$$, :dates);
