@@ -340,45 +340,42 @@ CREATE OR REPLACE FUNCTION sales_internal.update_addresses(company uuid, run uui
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    moved record;
-    fresh uuid;
 BEGIN
     INSERT INTO sales.addresses (address_id, company_id, street_address, city, postal_code, region, country)
     SELECT b.address_id, company, b.street_address, b.city, b.postal_code, b.region, b.country
     FROM pg_temp.sales_assistant_import b
     WHERE b.reason IS NULL AND NOT b.duplicate AND b.prospect_id IS NULL AND b.address_id IS NOT NULL;
     -- The old address stays as it is, for others may share it and undo wants it.
-    FOR moved IN
-        SELECT b.row_number, b.prospect_id, p.address_id,
-               CASE WHEN mode = 'all' THEN coalesce(b.street_address, a.street_address) ELSE coalesce(a.street_address, b.street_address) END AS street_address,
-               CASE WHEN mode = 'all' THEN coalesce(b.city, a.city) ELSE coalesce(a.city, b.city) END AS city,
-               CASE WHEN mode = 'all' THEN coalesce(b.postal_code, a.postal_code) ELSE coalesce(a.postal_code, b.postal_code) END AS postal_code,
-               CASE WHEN mode = 'all' THEN coalesce(b.region, a.region) ELSE coalesce(a.region, b.region) END AS region,
-               CASE WHEN mode = 'all' THEN coalesce(b.country, a.country) ELSE coalesce(a.country, b.country) END AS country
-        FROM pg_temp.sales_assistant_import b
-        CROSS JOIN LATERAL (SELECT * FROM sales.prospects p
-                            WHERE p.company_id = b.company_id AND p.prospect_id = b.prospect_id OFFSET 0) p
-        LEFT JOIN LATERAL (SELECT * FROM sales.addresses a
-                           WHERE a.company_id = b.company_id AND a.address_id = p.address_id OFFSET 0) a ON true
-        WHERE b.reason IS NULL AND NOT b.duplicate AND b.address_id IS NOT NULL AND mode <> 'none'
-          AND (a.address_id IS NULL OR CASE WHEN mode = 'all'
-                THEN (coalesce(b.street_address, a.street_address), coalesce(b.city, a.city), coalesce(b.postal_code, a.postal_code),
-                      coalesce(b.region, a.region), coalesce(b.country, a.country))
-                ELSE (coalesce(a.street_address, b.street_address), coalesce(a.city, b.city), coalesce(a.postal_code, b.postal_code),
-                      coalesce(a.region, b.region), coalesce(a.country, b.country)) END
-               IS DISTINCT FROM (a.street_address::text, a.city::text, a.postal_code::text, a.region::text, a.country::text))
-    LOOP
-        fresh := sales.uuidv7();
-        INSERT INTO sales.addresses (address_id, company_id, street_address, city, postal_code, region, country)
-        VALUES (fresh, company, moved.street_address, moved.city, moved.postal_code, moved.region, moved.country);
-        UPDATE sales.prospects p SET address_id = fresh WHERE p.company_id = company AND p.prospect_id = moved.prospect_id;
-        UPDATE pg_temp.sales_assistant_import b SET changed = true WHERE b.row_number = moved.row_number;
-        UPDATE sales_internal.import_changes c
-        SET address_id = fresh, before = c.before || jsonb_build_object('address_id', moved.address_id),
-            after = coalesce(c.after, '{}') || jsonb_build_object('address_id', fresh)
-        WHERE c.company_id = company AND c.run_id = run AND c.prospect_id = moved.prospect_id;
-    END LOOP;
+    CREATE TEMP TABLE sales_assistant_moved ON COMMIT DROP AS
+    SELECT b.row_number, b.company_id, run AS run_id, b.prospect_id, p.address_id, sales.uuidv7() AS fresh,
+           CASE WHEN mode = 'all' THEN coalesce(b.street_address, a.street_address) ELSE coalesce(a.street_address, b.street_address) END AS street_address,
+           CASE WHEN mode = 'all' THEN coalesce(b.city, a.city) ELSE coalesce(a.city, b.city) END AS city,
+           CASE WHEN mode = 'all' THEN coalesce(b.postal_code, a.postal_code) ELSE coalesce(a.postal_code, b.postal_code) END AS postal_code,
+           CASE WHEN mode = 'all' THEN coalesce(b.region, a.region) ELSE coalesce(a.region, b.region) END AS region,
+           CASE WHEN mode = 'all' THEN coalesce(b.country, a.country) ELSE coalesce(a.country, b.country) END AS country
+    FROM pg_temp.sales_assistant_import b
+    CROSS JOIN LATERAL (SELECT * FROM sales.prospects p
+                        WHERE p.company_id = b.company_id AND p.prospect_id = b.prospect_id OFFSET 0) p
+    LEFT JOIN LATERAL (SELECT * FROM sales.addresses a
+                       WHERE a.company_id = b.company_id AND a.address_id = p.address_id OFFSET 0) a ON true
+    WHERE b.reason IS NULL AND NOT b.duplicate AND b.address_id IS NOT NULL AND mode <> 'none'
+      AND (a.address_id IS NULL OR CASE WHEN mode = 'all'
+            THEN (coalesce(b.street_address, a.street_address), coalesce(b.city, a.city), coalesce(b.postal_code, a.postal_code),
+                  coalesce(b.region, a.region), coalesce(b.country, a.country))
+            ELSE (coalesce(a.street_address, b.street_address), coalesce(a.city, b.city), coalesce(a.postal_code, b.postal_code),
+                  coalesce(a.region, b.region), coalesce(a.country, b.country)) END
+           IS DISTINCT FROM (a.street_address::text, a.city::text, a.postal_code::text, a.region::text, a.country::text));
+    INSERT INTO sales.addresses (address_id, company_id, street_address, city, postal_code, region, country)
+    SELECT m.fresh, company, m.street_address, m.city, m.postal_code, m.region, m.country FROM pg_temp.sales_assistant_moved m;
+    UPDATE sales.prospects p SET address_id = m.fresh
+    FROM pg_temp.sales_assistant_moved m WHERE p.company_id = m.company_id AND p.prospect_id = m.prospect_id;
+    UPDATE pg_temp.sales_assistant_import b SET changed = true FROM pg_temp.sales_assistant_moved m WHERE b.row_number = m.row_number;
+    UPDATE sales_internal.import_changes c
+    SET address_id = m.fresh, before = c.before || jsonb_build_object('address_id', m.address_id),
+        after = coalesce(c.after, '{}') || jsonb_build_object('address_id', m.fresh)
+    FROM pg_temp.sales_assistant_moved m
+    WHERE c.company_id = m.company_id AND c.run_id = m.run_id AND c.prospect_id = m.prospect_id;
+    DROP TABLE pg_temp.sales_assistant_moved;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.update_addresses(uuid, uuid, text) IS
