@@ -109,7 +109,7 @@ ROLLBACK;
 ");
 }
 $process = bouncer('session');
-load_ok('session mode', 1000, '-C', '-c', '8', '-j', '2', '-t', '125', @sessions);
+load_ok('session mode', 1000, '-C', '-c', '50', '-j', '2', '-t', '20', @sessions);
 $process->signal('TERM');
 $process->finish;
 
