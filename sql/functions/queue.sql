@@ -25,10 +25,10 @@ BEGIN
     END IF;
     -- An open job with the same key may end between the two looks: then again.
     WHILE new_job IS NULL LOOP
-        INSERT INTO sales_internal.jobs (company_id, kind, args, unique_key, run_at, priority, max_attempts, created_by)
+        INSERT INTO sales_internal.jobs (company_id, kind, args, unique_key, run_at, due, priority, max_attempts, created_by)
         VALUES (enqueue.company_id, enqueue.kind, enqueue.args, enqueue.unique_key,
-                coalesce(enqueue.run_at, sales_internal.now()), enqueue.priority, known.max_attempts,
-                sales.current_user_id())
+                coalesce(enqueue.run_at, sales_internal.now()), coalesce(enqueue.run_at <= sales_internal.now(), true),
+                enqueue.priority, known.max_attempts, sales.current_user_id())
         ON CONFLICT (company_id, kind, unique_key) WHERE state IN ('queued', 'running') DO NOTHING
         RETURNING job_id INTO new_job;
         IF new_job IS NULL THEN
@@ -50,15 +50,20 @@ REVOKE ALL ON FUNCTION sales_internal.enqueue(text, uuid, jsonb, text, timestamp
 -- fewest gets the next.  Jobs of a company that may not write wait.  Jobs whose
 -- lease is over are queued again first.  Nobody is waited for: a job that a
 -- session has locked, to cancel it say, is left out.
+--
+-- What it costs: each job becomes due once; then one look-up for each company that
+-- has a job that is due, and one for each job that may be claimed.  Jobs that are
+-- not due cost nothing, however many they are and whosesoever.
 CREATE OR REPLACE FUNCTION sales_internal.claim_jobs(
     wanted integer, per_company integer DEFAULT NULL, with_long boolean DEFAULT true)
-RETURNS TABLE (job_id uuid, company_id uuid, kind text, args jsonb, mode text,
-               prepare_function text, settle_function text, claim bigint, booked boolean, lease double precision)
+RETURNS TABLE (job_id uuid, company_id uuid, kind text, args jsonb, mode text, prepare_function text, settle_function text,
+               claim bigint, booked boolean, keyed boolean, lease double precision)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -74,34 +79,52 @@ BEGIN
           FOR UPDATE SKIP LOCKED) lost
     WHERE j.job_id = lost.job_id;
 
+    UPDATE sales_internal.jobs j SET due = true
+    FROM (SELECT l.job_id FROM sales_internal.jobs l WHERE l.state = 'queued' AND NOT l.due AND l.run_at <= moment
+          FOR UPDATE SKIP LOCKED) ripe
+    WHERE j.job_id = ripe.job_id;
+
     RETURN QUERY
     WITH RECURSIVE companies AS (
-        (SELECT j.company_id FROM sales_internal.jobs j WHERE j.state = 'queued' AND j.company_id IS NOT NULL
+        (SELECT j.company_id FROM sales_internal.jobs j WHERE j.state = 'queued' AND j.due AND j.company_id IS NOT NULL
          ORDER BY j.company_id LIMIT 1)
         UNION ALL
         SELECT (SELECT j.company_id FROM sales_internal.jobs j
-                WHERE j.state = 'queued' AND j.company_id > c.company_id ORDER BY j.company_id LIMIT 1)
+                WHERE j.state = 'queued' AND j.due AND j.company_id > c.company_id ORDER BY j.company_id LIMIT 1)
         FROM companies c WHERE c.company_id IS NOT NULL
-    ), busy AS (
-        SELECT r.company_id, count(*) AS running FROM sales_internal.jobs r WHERE r.state = 'running' GROUP BY r.company_id
+    ), busy AS MATERIALIZED (
+        -- company → jobs running, as one value to look up in: a join compares every company with every other
+        SELECT jsonb_object_agg(r.company_id, r.running) AS running
+        FROM (SELECT j.company_id, count(*) AS running FROM sales_internal.jobs j
+              WHERE j.state = 'running' AND j.company_id IS NOT NULL GROUP BY j.company_id) r
     ), tenants AS (
-        SELECT c.company_id, coalesce(b.running, 0) AS running
-        FROM companies c LEFT JOIN busy b ON b.company_id = c.company_id
-        -- (a look-up for each: as a join it compares every company with every other)
+        SELECT c.company_id, coalesce((SELECT b.running ->> c.company_id::text FROM busy b)::bigint, 0) AS running
+        FROM companies c
         WHERE (SELECT t.subscription_status FROM sales.companies t WHERE t.company_id = c.company_id) = 'active'
+    ), enough AS (
+        -- Where `wanted` companies have a job to be claimed, no turn after theirs is given: of
+        -- many companies one job each is looked at rather than `wanted` of each.
+        SELECT t.running + 1 AS turn
+        FROM tenants t
+        WHERE t.running < most
+          AND (SELECT true FROM sales_internal.jobs j
+               WHERE j.state = 'queued' AND j.due AND j.company_id = t.company_id AND j.run_at <= moment
+                 AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
+               ORDER BY j.priority DESC, j.run_at, j.job_id LIMIT 1)
+        ORDER BY t.running OFFSET greatest(wanted - 1, 0) LIMIT 1
     ), candidates AS (
         SELECT q.job_id, q.turn
         FROM tenants t CROSS JOIN LATERAL (
             SELECT d.job_id, t.running + row_number() OVER (ORDER BY d.priority DESC, d.run_at, d.job_id) AS turn
             FROM (SELECT j.job_id, j.priority, j.run_at FROM sales_internal.jobs j
-                  WHERE j.state = 'queued' AND j.company_id = t.company_id AND j.run_at <= moment
+                  WHERE j.state = 'queued' AND j.due AND j.company_id = t.company_id AND j.run_at <= moment
                     AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
                   ORDER BY j.priority DESC, j.run_at, j.job_id
-                  LIMIT greatest(least(wanted, most - t.running), 0)) d) q
+                  LIMIT greatest(least(wanted, most - t.running, (SELECT e.turn FROM enough e) - t.running), 0)) d) q
         UNION ALL
         SELECT d.job_id, row_number() OVER (ORDER BY d.priority DESC, d.run_at, d.job_id)
         FROM (SELECT j.job_id, j.priority, j.run_at FROM sales_internal.jobs j
-              WHERE j.state = 'queued' AND j.company_id IS NULL AND j.run_at <= moment
+              WHERE j.state = 'queued' AND j.due AND j.company_id IS NULL AND j.run_at <= moment
                 AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
               ORDER BY j.priority DESC, j.run_at, j.job_id LIMIT wanted) d
     ), chosen AS (
@@ -111,11 +134,11 @@ BEGIN
         FOR UPDATE OF j SKIP LOCKED
     )
     UPDATE sales_internal.jobs j
-    SET state = 'running', attempts = j.attempts + 1, claim = j.claim + 1, lease_until = moment + k.lease, error = NULL
+    SET state = 'running', due = false, attempts = j.attempts + 1, claim = j.claim + 1, lease_until = moment + k.lease, error = NULL
     FROM chosen c, sales_internal.job_kinds k
     WHERE j.job_id = c.job_id AND k.kind = j.kind
     RETURNING j.job_id, j.company_id, j.kind, j.args, k.mode, k.prepare_function, k.settle_function, j.claim, j.booked,
-              extract(epoch FROM k.lease)::double precision;
+              j.unique_key IS NOT NULL, extract(epoch FROM k.lease)::double precision;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.claim_jobs(integer, integer, boolean) IS
@@ -130,6 +153,7 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
@@ -143,47 +167,57 @@ COMMENT ON FUNCTION sales_internal.hold_jobs(uuid[], bigint[]) IS
     'Keeps claims as they are until the transaction ends; those that are lost, or locked at the moment, are left out';
 REVOKE ALL ON FUNCTION sales_internal.hold_jobs(uuid[], bigint[]) FROM PUBLIC;
 
--- coalesce() keeps the planner from taking a partial index of running jobs, a
--- good choice for the nearly empty table that it may see when it plans.
+-- Ends claimed jobs as their outcomes say and tells in which state each is now; those
+-- whose claim was lost, or which were cancelled, are left out.
 -- outcome: {"outcome": "done", "result": ..., "cost": n}
 --          {"outcome": "retry", "error": "...", "after": seconds}
 --          {"outcome": "failed", "error": "..."}
 --          {"outcome": "wait", "error": "...", "after": seconds, "booked": true}: not counted as an attempt
--- Run for every call, from C, under a pinned search_path: it does not set it again.
-CREATE OR REPLACE FUNCTION sales_internal.settle_job(job uuid, claim bigint, outcome jsonb) RETURNS text
+-- coalesce() keeps the planner from taking a partial index of running jobs, a good
+-- choice for the nearly empty table that it may see when it plans.
+CREATE OR REPLACE FUNCTION sales_internal.settle_jobs(jobs uuid[], claims bigint[], outcomes jsonb[])
+RETURNS TABLE (job_id uuid, state text)
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
+#variable_conflict use_column
 DECLARE
-    ended text := CASE WHEN outcome ->> 'outcome' IN ('done', 'retry', 'wait') THEN outcome ->> 'outcome' ELSE 'failed' END;
-    after double precision := CASE WHEN jsonb_typeof(outcome -> 'after') = 'number'
-                                   THEN least(greatest((outcome ->> 'after')::numeric, 0), 7 * 86400) END;
-    price numeric := CASE WHEN jsonb_typeof(outcome -> 'cost') = 'number'
-                          THEN least(greatest((outcome ->> 'cost')::numeric, 0), 99999) ELSE 0 END;
     moment timestamptz := sales_internal.now();
-    new_state text;
 BEGIN
+    RETURN QUERY
     UPDATE sales_internal.jobs j
-    SET state = CASE WHEN ended = 'wait' OR (ended = 'retry' AND j.attempts < j.max_attempts) THEN 'queued'
-                     WHEN ended = 'done' THEN 'done' ELSE 'failed' END,
-        attempts = j.attempts - (ended = 'wait')::integer,
+    SET state = CASE WHEN w.ended = 'wait' OR (w.ended = 'retry' AND j.attempts < j.max_attempts) THEN 'queued'
+                     WHEN w.ended = 'done' THEN 'done' ELSE 'failed' END,
+        attempts = j.attempts - (w.ended = 'wait')::integer,
         -- what was asked for, else twice as long each time, with jitter
-        run_at = CASE WHEN ended IN ('wait', 'retry')
-                      THEN moment + coalesce(after, least(3600, 2.0 ^ least(j.attempts, 20)) * (0.75 + random() / 2)) * interval '1 second'
+        run_at = CASE WHEN w.ended IN ('wait', 'retry')
+                      THEN moment + coalesce(w.after, least(3600, 2.0 ^ least(j.attempts, 20)) * (0.75 + random() / 2)) * interval '1 second'
                       ELSE j.run_at END,
-        booked = ended = 'wait' AND coalesce(outcome -> 'booked' = 'true', false),
-        finished_at = CASE WHEN ended = 'wait' OR (ended = 'retry' AND j.attempts < j.max_attempts) THEN NULL ELSE moment END,
-        result = CASE WHEN ended = 'done' THEN outcome -> 'result' END,
-        error = outcome ->> 'error',
-        cost = j.cost + price,
+        booked = w.ended = 'wait' AND coalesce(w.outcome -> 'booked' = 'true', false),
+        finished_at = CASE WHEN w.ended = 'wait' OR (w.ended = 'retry' AND j.attempts < j.max_attempts) THEN NULL ELSE moment END,
+        result = CASE WHEN w.ended = 'done' THEN w.outcome -> 'result' END,
+        error = w.outcome ->> 'error',
+        cost = j.cost + w.price,
         lease_until = NULL
-    WHERE j.job_id = settle_job.job AND j.claim = settle_job.claim AND coalesce(j.state, '') = 'running'
-    RETURNING j.state INTO new_state;
-    RETURN new_state;
+    FROM (SELECT u.job, u.claim, u.outcome,
+                 CASE WHEN u.outcome ->> 'outcome' IN ('done', 'retry', 'wait') THEN u.outcome ->> 'outcome' ELSE 'failed' END AS ended,
+                 CASE WHEN jsonb_typeof(u.outcome -> 'after') = 'number'
+                      THEN least(greatest((u.outcome ->> 'after')::numeric, 0), 7 * 86400)::double precision END AS after,
+                 CASE WHEN jsonb_typeof(u.outcome -> 'cost') = 'number'
+                      THEN least(greatest((u.outcome ->> 'cost')::numeric, 0), 99999) ELSE 0 END AS price
+          FROM unnest(settle_jobs.jobs, settle_jobs.claims, settle_jobs.outcomes) u (job, claim, outcome)) w
+    WHERE j.job_id = w.job AND j.claim = w.claim AND coalesce(j.state, '') = 'running'
+    RETURNING j.job_id, j.state;
 END
 $$;
-COMMENT ON FUNCTION sales_internal.settle_job(uuid, bigint, jsonb) IS
-    'Ends a claimed job as its outcome says: done, queued again after a while, or failed; null if the claim was lost or cancelled';
-REVOKE ALL ON FUNCTION sales_internal.settle_job(uuid, bigint, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.settle_jobs(uuid[], bigint[], jsonb[]) IS
+    'Ends claimed jobs as their outcomes say: done, queued again after a while, or failed; leaves out those whose claim was lost or cancelled';
+REVOKE ALL ON FUNCTION sales_internal.settle_jobs(uuid[], bigint[], jsonb[]) FROM PUBLIC;
 
 -- Seconds until something becomes due that is not due yet: what is due now and
 -- was not claimed has to wait for a place, and that is told by the end of a call.
@@ -192,7 +226,7 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT extract(epoch FROM least(
-        (SELECT run_at FROM sales_internal.jobs WHERE state = 'queued' AND run_at > sales_internal.now() ORDER BY run_at LIMIT 1),
+        (SELECT run_at FROM sales_internal.jobs WHERE state = 'queued' AND NOT due AND run_at > sales_internal.now() ORDER BY run_at LIMIT 1),
         (SELECT lease_until FROM sales_internal.jobs WHERE state = 'running' AND lease_until > sales_internal.now()
          ORDER BY lease_until LIMIT 1),
         (SELECT min(next_run) FROM sales_internal.periodic_tasks WHERE with_tasks)) - sales_internal.now())::double precision
@@ -259,9 +293,12 @@ CREATE OR REPLACE VIEW sales.worker_status AS
 SELECT coalesce(w.database, q.database) AS database, w.pid, coalesce(w.state, 'none') AS state, w.started_at,
        w.jobs_done, w.jobs_failed, w.calls_open, w.last_error, q.queued, q.oldest_age
 FROM sales_internal.worker_slots() w
-FULL JOIN (SELECT current_database() AS database, count(*) AS queued,
-                  greatest(sales_internal.now() - min(run_at), '0') AS oldest_age
-           FROM sales_internal.jobs WHERE state = 'queued') q ON q.database = w.database;
+FULL JOIN (SELECT current_database() AS database, sum(n)::bigint AS queued,
+                  greatest(sales_internal.now() - min(first), '0') AS oldest_age
+           -- (in two parts, each with its index)
+           FROM (SELECT count(*) AS n, min(run_at) AS first FROM sales_internal.jobs WHERE state = 'queued' AND due
+                 UNION ALL
+                 SELECT count(*), min(run_at) FROM sales_internal.jobs WHERE state = 'queued' AND NOT due) parts) q ON q.database = w.database;
 COMMENT ON VIEW sales.worker_status IS 'Background workers of this cluster; queue figures of this database, also where it has no worker';
 COMMENT ON COLUMN sales.worker_status.database IS 'Database that the worker serves';
 COMMENT ON COLUMN sales.worker_status.pid IS 'Its process';
@@ -325,7 +362,7 @@ DECLARE
 BEGIN
     PERFORM sales_internal.require_job(company, retry_job.job_id);
     UPDATE sales_internal.jobs j
-    SET state = 'queued', attempts = 0, run_at = sales_internal.now(), finished_at = NULL, error = NULL
+    SET state = 'queued', due = true, attempts = 0, run_at = sales_internal.now(), finished_at = NULL, error = NULL
     WHERE j.job_id = retry_job.job_id AND j.company_id = company AND j.state IN ('failed', 'cancelled')
       AND NOT EXISTS (SELECT FROM sales_internal.jobs o
                       WHERE o.company_id = company AND o.kind = j.kind AND o.unique_key = j.unique_key

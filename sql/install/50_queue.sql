@@ -38,12 +38,13 @@ CREATE TABLE sales_internal.jobs (
     finished_at timestamptz,
     result jsonb,
     error text,
-    cost numeric(12,6) NOT NULL DEFAULT 0
+    cost numeric(12,6) NOT NULL DEFAULT 0,
+    due boolean NOT NULL DEFAULT false
 );
 -- in the order of claim_jobs(), to the last column: many jobs may have one run_at
 CREATE INDEX jobs_queued_idx ON sales_internal.jobs (company_id, priority DESC, run_at, job_id)
-    WHERE state = 'queued';
-CREATE INDEX jobs_run_at_idx ON sales_internal.jobs (run_at) WHERE state = 'queued';
+    WHERE state = 'queued' AND due;
+CREATE INDEX jobs_run_at_idx ON sales_internal.jobs (run_at) WHERE state = 'queued' AND NOT due;
 CREATE INDEX jobs_lease_idx ON sales_internal.jobs (lease_until, company_id) WHERE state = 'running';
 CREATE INDEX jobs_company_idx ON sales_internal.jobs (company_id, created_at DESC);
 CREATE UNIQUE INDEX jobs_unique_key ON sales_internal.jobs (company_id, kind, unique_key)
@@ -58,6 +59,8 @@ COMMENT ON COLUMN sales_internal.jobs.attempts IS 'How often it was tried; waiti
 COMMENT ON COLUMN sales_internal.jobs.claim IS
     'Number of the claim: an answer to an earlier one, given up since, is dropped';
 COMMENT ON COLUMN sales_internal.jobs.booked IS 'run_at is its turn with a service that limits the pace';
+COMMENT ON COLUMN sales_internal.jobs.due IS
+    'It was queued when its time had come, or its time has come since: claim_jobs() looks at it; false while it runs';
 COMMENT ON COLUMN sales_internal.jobs.lease_until IS
     'A running job whose lease is over was lost in a crash and is queued again';
 COMMENT ON COLUMN sales_internal.jobs.cost IS 'What its calls cost, in the setting billing.currency';

@@ -33,3 +33,16 @@ GRANT SELECT (key_hosts) ON sales.api_keys TO sales_app;
 
 -- What the nodes of a cluster share is no master key any more.
 DROP FUNCTION sales_internal.take_key(text);
+
+-- Queue: a claim looks at jobs that are due alone.
+ALTER TABLE sales_internal.jobs ADD COLUMN IF NOT EXISTS due boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN sales_internal.jobs.due IS
+    'It was queued when its time had come, or its time has come since: claim_jobs() looks at it; false while it runs';
+DROP INDEX sales_internal.jobs_queued_idx;
+DROP INDEX sales_internal.jobs_run_at_idx;
+CREATE INDEX jobs_queued_idx ON sales_internal.jobs (company_id, priority DESC, run_at, job_id)
+    WHERE state = 'queued' AND due;
+CREATE INDEX jobs_run_at_idx ON sales_internal.jobs (run_at) WHERE state = 'queued' AND NOT due;
+-- What a claim tells has changed, and jobs are settled many at a time.
+DROP FUNCTION sales_internal.claim_jobs(integer, integer, boolean);
+DROP FUNCTION sales_internal.settle_job(uuid, bigint, jsonb);

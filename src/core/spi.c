@@ -63,14 +63,27 @@ spread_args(int nargs, const SpiArg *args, Oid *types, Datum *values, char *null
 	}
 }
 
+#define PINNED_PATH "pg_catalog, pg_temp"
+
+/* For unpin_search_path(); 0 if it is pinned already, as in the worker. */
 static int
 pin_search_path(void)
 {
-	int			nestlevel = NewGUCNestLevel();
+	int			nestlevel;
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+	if (strcmp(namespace_search_path, PINNED_PATH) == 0)
+		return 0;
+	nestlevel = NewGUCNestLevel();
+	(void) set_config_option("search_path", PINNED_PATH, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return nestlevel;
+}
+
+static void
+unpin_search_path(int nestlevel)
+{
+	if (nestlevel != 0)
+		AtEOXact_GUC(true, nestlevel);
 }
 
 uint64
@@ -85,7 +98,7 @@ spi_run(const char *sql, bool read_only, long limit, int nargs, const SpiArg *ar
 	spread_args(nargs, args, types, values, nulls);
 	nestlevel = pin_search_path();
 	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, limit);
-	AtEOXact_GUC(true, nestlevel);
+	unpin_search_path(nestlevel);
 
 	if (rc < 0)
 		elog(ERROR, "query failed (%s): %s", SPI_result_code_string(rc), sql);
@@ -136,7 +149,7 @@ spi_run_kept(const char *sql, bool read_only, long limit, int nargs, const SpiAr
 	spread_args(nargs, args, types, values, nulls);
 	nestlevel = pin_search_path();
 	rc = SPI_execute_plan(kept_plan(sql, nargs, types), values, nulls, read_only, limit);
-	AtEOXact_GUC(true, nestlevel);
+	unpin_search_path(nestlevel);
 
 	if (rc < 0)
 		elog(ERROR, "query failed (%s): %s", SPI_result_code_string(rc), sql);

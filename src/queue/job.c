@@ -21,10 +21,10 @@
 #include "core/json.h"
 
 #define JOB_COLUMNS \
-	"job_id, company_id, kind, args::text, mode, prepare_function, settle_function, claim, booked, lease"
+	"job_id, company_id, kind, args::text, mode, prepare_function, settle_function, claim, booked, keyed, lease"
 #define JOB_COLUMNS_OF_TABLE \
 	"job_id, company_id, kind, args::text, mode, prepare_function, settle_function, claim, booked, " \
-	"extract(epoch FROM lease)::float8"
+	"unique_key IS NOT NULL, extract(epoch FROM lease)::float8"
 #define BUSY_WAIT_S 5			/* after a lock that was not to be had */
 
 static const Job *current_job = NULL;	/* whose function runs now */
@@ -58,7 +58,8 @@ job_from_row(uint64 row, MemoryContext memory)
 	job->settle = copy_text(memory, row, 7);
 	job->claim = DatumGetInt64(spi_datum(row, 8, &isnull));
 	job->booked = DatumGetBool(spi_datum(row, 9, &isnull));
-	job->lease_s = DatumGetFloat8(spi_datum(row, 10, &isnull));
+	job->keyed = DatumGetBool(spi_datum(row, 10, &isnull));
+	job->lease_s = DatumGetFloat8(spi_datum(row, 11, &isnull));
 	return job;
 }
 
@@ -98,7 +99,7 @@ job_load(const pg_uuid_t *job_id, MemoryContext memory)
 
 /*
  * The lock keeps the claim as it is until the transaction ends: it is not given
- * to another meanwhile.  A cancel_job() passes it.  (As in settle_job(),
+ * to another meanwhile.  A cancel_job() passes it.  (As in settle_jobs(),
  * coalesce() is there for the planner, and the statements stand here rather than
  * in a function because they run for every call.)
  */
@@ -111,22 +112,30 @@ job_hold(const Job *job)
 						"AND coalesce(state, '') = 'running' FOR KEY SHARE", false, 1, 2, args) == 1;
 }
 
-void
-job_hold_many(int n, const Job *const *jobs, bool *held)
+/* Ids and claims of jobs as two arrays. */
+static void
+claims_of(int n, const Job *const *jobs, SpiArg args[2])
 {
 	Datum	   *ids = palloc(n * sizeof(Datum));
 	Datum	   *claims = palloc(n * sizeof(Datum));
-	SpiArg		args[2];
-	uint64		rows;
 
 	for (int i = 0; i < n; i++)
 	{
 		ids[i] = UUIDPGetDatum(&jobs[i]->job_id);
 		claims[i] = Int64GetDatum(jobs[i]->claim);
-		held[i] = false;
 	}
 	args[0] = SPI_ARG(UUIDARRAYOID, PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
 	args[1] = SPI_ARG(INT8ARRAYOID, PointerGetDatum(construct_array(claims, n, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE)));
+}
+
+void
+job_hold_many(int n, const Job *const *jobs, bool *held)
+{
+	SpiArg		args[2];
+	uint64		rows;
+
+	claims_of(n, jobs, args);
+	memset(held, 0, n * sizeof(bool));
 	rows = spi_run_kept("SELECT h FROM sales_internal.hold_jobs($1, $2) h", false, 0, 2, args);
 	for (uint64 row = 0; row < rows; row++)
 	{
@@ -209,6 +218,17 @@ job_is_outcome(const char *json)
 	return is_outcome;
 }
 
+bool
+job_is_done(const char *outcome)
+{
+	json_t	   *value = json_loads(outcome, JSON_DECODE_ANY, NULL);
+	const char *word = json_string_value(json_object_get(value, "outcome"));
+	bool		done = word != NULL && strcmp(word, "done") == 0;
+
+	json_decref(value);
+	return done;
+}
+
 char *
 job_prepare(const Job *job)
 {
@@ -267,22 +287,36 @@ job_secret(const Job *job, const char *request)
 	}
 }
 
+/* Runs settle_jobs(); a row for each that is settled: its state in column 1. */
+static uint64
+run_settle(int n, const Job *const *jobs, const char *const *outcomes)
+{
+	Datum	   *texts = palloc(n * sizeof(Datum));
+	SpiArg		args[3];
+
+	claims_of(n, jobs, args);
+	for (int i = 0; i < n; i++)
+		texts[i] = CStringGetTextDatum(outcomes[i]);
+	args[2] = SPI_ARG(TEXTARRAYOID, PointerGetDatum(construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT)));
+	return spi_run_kept("SELECT state FROM sales_internal.settle_jobs($1, $2, $3::jsonb[])", false, 0, 3, args);
+}
+
 JobEnd
 job_settle(const Job *job, const char *outcome)
 {
-	SpiArg		args[3] = {
-		SPI_ARG_UUID(&job->job_id),
-		SPI_ARG(INT8OID, Int64GetDatum(job->claim)),
-		SPI_ARG_TEXT(outcome)
-	};
 	char	   *state;
 
-	spi_run_kept("SELECT sales_internal.settle_job($1, $2, $3::jsonb)", false, 1, 3, args);
-	state = spi_text(0, 1);
-	if (state == NULL)
+	if (run_settle(1, &job, &outcome) == 0)
 		return JOB_LOST;
+	state = spi_text(0, 1);
 	return strcmp(state, "done") == 0 ? JOB_DONE
 		: strcmp(state, "queued") == 0 ? JOB_AGAIN : JOB_FAILED;
+}
+
+bool
+job_settle_many(int n, const Job *const *jobs, const char *const *outcomes)
+{
+	return n == 0 || run_settle(n, jobs, outcomes) == n;
 }
 
 /* The text of an outcome, palloc'd; takes the reference.  `otherwise` where it holds no valid text. */

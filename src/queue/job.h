@@ -20,6 +20,7 @@ typedef struct Job
 	pg_uuid_t	company_id;
 	int64		claim;			/* number of this claim of it */
 	bool		booked;			/* it comes at its turn with a service */
+	bool		keyed;			/* it has a unique key */
 	double		lease_s;		/* how long the claim lasts from when it was made */
 	JobMode		mode;
 	char	   *kind;
@@ -71,6 +72,9 @@ extern char *job_prepare(const Job *job);
 /* Is this JSON an outcome, rather than a request? */
 extern bool job_is_outcome(const char *json);
 
+/* Is this outcome "done"? */
+extern bool job_is_done(const char *outcome);
+
 /* The secret that a request names by "api_key_id", opened; null if none. */
 extern char *job_secret(const Job *job, const char *request);
 
@@ -88,6 +92,12 @@ typedef enum JobEnd
 
 /* Ends the claim as the outcome says.  JOB_LOST: what was written for it must go. */
 extern JobEnd job_settle(const Job *job, const char *outcome);
+
+/*
+ * Does so for many at once; false if one is lost: then nothing that the
+ * transaction has written may stay.
+ */
+extern bool job_settle_many(int n, const Job *const *jobs, const char *const *outcomes);
 
 /*
  * The outcome of an error: wait where the job only has to wait (for its turn, a

@@ -42,14 +42,38 @@
 
 #define LAUNCH_BATCH 16
 #define RETRY_MS 5000
+#define FAILURES_TO_SAY 3		/* at start, workers that find no extension leave at once */
 
 static bool guc_workers = true;
 static uint32 waits_for_wishes = 0; /* wait event */
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 
-/* Wants a worker for every database that takes connections. */
+/* Said once for a database, not at each of its jobs. */
 static void
-want_all_databases(void)
+say_no_place(Oid database)
+{
+	static Oid	said = InvalidOid;
+
+	if (said == database)
+		return;
+	said = database;
+	ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					  errmsg("the database with OID %u gets no worker: %d databases have one", database, SLOTS),
+					  errhint("sales.stop_workers() in a database that needs none does not free its place; dropping the extension there does.")));
+}
+
+/* A database that has not been looked into for the extension yet. */
+typedef struct Unseen
+{
+	Oid			database;
+	NameData	name;
+} Unseen;
+
+static List *unseen = NIL;
+
+/* Every database that takes connections. */
+static void
+list_databases(void)
 {
 	Relation	rel;
 	TableScanDesc scan;
@@ -62,13 +86,46 @@ want_all_databases(void)
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+		MemoryContext old;
+		Unseen	   *one;
 
-		if (database->datallowconn && !database->datistemplate)
-			(void) slots_want(database->oid, NameStr(database->datname));
+		if (!database->datallowconn || database->datistemplate)
+			continue;
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		one = palloc(sizeof(Unseen));
+		one->database = database->oid;
+		one->name = database->datname;
+		unseen = lappend(unseen, one);
+		MemoryContextSwitchTo(old);
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
+}
+
+/*
+ * Wants a worker for each of them, as far as there are slots: one that finds no
+ * extension leaves its slot to the next.
+ */
+static void
+want_unseen(void)
+{
+	bool		progress = false;
+
+	while (unseen != NIL)
+	{
+		Unseen	   *one = linitial(unseen);
+
+		if (!slots_want(one->database, NameStr(one->name)))
+		{
+			if (!progress)
+				say_no_place(one->database);
+			return;
+		}
+		progress = true;
+		unseen = list_delete_first(unseen);
+		pfree(one);
+	}
 }
 
 static void
@@ -80,19 +137,22 @@ launcher_exit(int code, Datum arg)
 void
 sales_launcher_main(Datum arg)
 {
+	int			failures = 0;	/* to find a free process, one after the other */
+
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	before_shmem_exit(launcher_exit, 0);
 	slots_set_launcher(MyLatch);
-	want_all_databases();
+	list_databases();
 
 	while (!ShutdownRequestPending)
 	{
 		Oid			wanted[LAUNCH_BATCH];
 		int			n;
 		bool		all_started = true;
+		Oid			turned_away;
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -101,15 +161,27 @@ sales_launcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
+		want_unseen();
+		turned_away = slots_turned_away();
+		if (OidIsValid(turned_away))
+			say_no_place(turned_away);
 		while (guc_workers && (n = slots_wanted(wanted, LAUNCH_BATCH)) > 0)
 			for (int i = 0; i < n; i++)
 				if (!worker_launch(wanted[i]))
 				{
 					/* no free process: try again later */
+					if (++failures == FAILURES_TO_SAY)
+						ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+										  errmsg("no process is free for a worker of the database with OID %u; trying on", wanted[i]),
+										  errhint("Raise max_worker_processes.")));
 					(void) slots_want(wanted[i], NULL);
 					all_started = false;
 					i = n = LAUNCH_BATCH;
 				}
+		if (all_started)
+			failures = 0;
+		if (unseen != NIL)
+			all_started = false;
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (all_started ? 0 : WL_TIMEOUT),
 						 all_started ? -1 : RETRY_MS,

@@ -21,13 +21,14 @@
 #include "utils/timestamp.h"
 #include "worker/slots.h"
 
-#define SLOTS 128
 #define STOP_WAIT_MS 5000
+#define START_MS 60000			/* a worker that was launched is expected so long */
 
 typedef struct SlotTable
 {
 	LWLock	   *lock;
 	Latch	   *launcher;
+	Oid			turned_away;	/* has work and no slot: the launcher says so */
 	WorkerSlot	slots[SLOTS];
 } SlotTable;
 
@@ -80,6 +81,14 @@ slots_are_shared(void)
 	return table != NULL;
 }
 
+/* Is nobody in it, nor expected?  Then it is as good as free. */
+static bool
+is_deserted(const WorkerSlot *slot)
+{
+	return slot->pid == 0 && !slot->wanted && !slot->stopped &&
+		TimestampDifferenceExceeds(slot->launched_at, GetCurrentTimestamp(), START_MS);
+}
+
 /* The database's slot, or a free one; the lock must be held. */
 static WorkerSlot *
 slot_of(Oid database, bool make)
@@ -92,9 +101,7 @@ slot_of(Oid database, bool make)
 
 		if (slot->database == database)
 			return slot;
-		/* One without a worker and without a wish is as good as free. */
-		if (!OidIsValid(slot->database) ||
-			(empty == NULL && slot->pid == 0 && !slot->wanted && !slot->stopped))
+		if (!OidIsValid(slot->database) || (empty == NULL && is_deserted(slot)))
 			empty = slot;
 	}
 	if (!make || empty == NULL)
@@ -139,6 +146,12 @@ slots_wake(Oid database)
 	else if (slot != NULL && slot->pid == 0 && !slot->stopped)
 	{
 		slot->wanted = true;
+		if (table->launcher != NULL)
+			SetLatch(table->launcher);
+	}
+	else if (slot == NULL)
+	{
+		table->turned_away = database;
 		if (table->launcher != NULL)
 			SetLatch(table->launcher);
 	}
@@ -222,6 +235,33 @@ slots_has_worker(Oid database)
 	return has;
 }
 
+bool
+slots_has_place(Oid database)
+{
+	WorkerSlot *slot;
+
+	if (table == NULL)
+		return true;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	slot = slot_of(database, true);
+	if (slot != NULL && slot->pid == 0)
+		slot->launched_at = GetCurrentTimestamp();
+	LWLockRelease(table->lock);
+	return slot != NULL;
+}
+
+Oid
+slots_turned_away(void)
+{
+	Oid			database;
+
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	database = table->turned_away;
+	table->turned_away = InvalidOid;
+	LWLockRelease(table->lock);
+	return database;
+}
+
 void
 slots_set_launcher(Latch *latch)
 {
@@ -243,6 +283,7 @@ slots_wanted(Oid *databases, int most)
 		if (OidIsValid(slot->database) && slot->wanted && slot->pid == 0)
 		{
 			slot->wanted = false;
+			slot->launched_at = GetCurrentTimestamp();
 			databases[n++] = slot->database;
 		}
 	}
@@ -280,13 +321,20 @@ slots_attach(void)
 		return true;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	slot = slot_of(MyDatabaseId, true);
-	if (slot == NULL || slot->pid != 0 || slot->stopped)
+	if (slot == NULL)
+	{
+		table->turned_away = MyDatabaseId;
+		if (table->launcher != NULL)
+			SetLatch(table->launcher);
+	}
+	else if (slot->pid != 0 || slot->stopped)
 		slot = NULL;
 	else
 	{
 		slot->pid = MyProcPid;
 		slot->latch = MyLatch;
 		slot->wanted = false;
+		slot->launched_at = 0;
 		slot->phase = WORKER_STARTING;
 		slot->started_at = GetCurrentTimestamp();
 		slot->jobs_done = slot->jobs_failed = 0;

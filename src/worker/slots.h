@@ -4,6 +4,9 @@
 #include "datatype/timestamp.h"
 #include "storage/latch.h"
 
+/* Databases that can have a worker at a time; the rest of a cluster's have none. */
+#define SLOTS 128
+
 typedef enum WorkerPhase
 {
 	WORKER_STARTING, WORKER_IDLE, WORKER_WORKING, WORKER_CALLING
@@ -17,6 +20,7 @@ typedef struct WorkerSlot
 	int			pid;			/* 0: no worker */
 	Latch	   *latch;
 	bool		wanted;			/* the launcher is to start one */
+	TimestampTz launched_at;	/* when it last did; 0 once the worker is there */
 	bool		stopped;		/* by stop_workers() or for DROP DATABASE */
 	WorkerPhase phase;
 	TimestampTz started_at;
@@ -43,12 +47,18 @@ extern void slots_forget(Oid database);
 
 extern bool slots_has_worker(Oid database);
 
+/* Is there a slot for the database?  Then it is kept for the worker that is about to come. */
+extern bool slots_has_place(Oid database);
+
 /* Lets a database have a worker again. */
 extern void slots_allow(Oid database);
 
 /* The launcher: itself, and the databases that want a worker. */
 extern void slots_set_launcher(Latch *latch);
 extern int	slots_wanted(Oid *databases, int most);
+
+/* The database that was last in want of a slot and found none, once; else InvalidOid. */
+extern Oid	slots_turned_away(void);
 
 /* A worker: takes its database's slot; false if another has it or it is stopped. */
 extern bool slots_attach(void);

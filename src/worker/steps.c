@@ -125,6 +125,8 @@ worker_connect(Oid database, const char *name, uint32 flags)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, flags);
 	pgstat_report_appname(name);
+	/* spi_run() need not pin it for each query then. */
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
 	worker_memory = AllocSetContextCreate(TopMemoryContext, "sales_assistant worker",
 										  ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(worker_memory);

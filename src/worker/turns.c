@@ -8,6 +8,11 @@
  * of one is its own.  There are at most 60: more subtransactions than a backend
  * has room for in shared memory would slow down every other session's snapshots.
  *
+ * Jobs that are done end together, by one statement after the last turn.  Where
+ * that fails, or one of them was cancelled meanwhile, the transaction is undone
+ * and each turn is taken again in one of its own.  A job with a unique key ends
+ * in its turn: what a later turn asks for under that key must be a new job.
+ *
  * A turn first makes sure that the claim is still good; an answer that comes
  * after a cancel_job(), or after the lease was given to another, writes nothing.
  * A request goes out only when the transaction that prepared it is committed,
@@ -56,6 +61,11 @@ typedef struct CallNote
 	double		retry_after;	/* seconds, 0 if not said */
 	char	   *error;
 } CallNote;
+
+/* Jobs of this transaction that are done and end with it. */
+static const Job *done_jobs[TURNS_PER_TRANSACTION];
+static const char *done_outcomes[TURNS_PER_TRANSACTION];
+static int	ndone = 0;
 
 static bool calls_restricted = true;	/* are there switches to look at in this transaction? */
 static CallNote notes[TURNS_PER_TRANSACTION];
@@ -183,6 +193,8 @@ typedef struct Turn
 	const char *outcome;		/* set: no function is called, the job ends so */
 	JobEnd		end;
 	bool		held;			/* the claim is held already */
+	bool		together;		/* it may end with the others of its transaction */
+	bool		ends_later;		/* and does */
 	bool		lost;			/* the claim is no longer good: nothing was written */
 	bool		called;			/* a request was made instead of an end */
 } Turn;
@@ -218,7 +230,11 @@ step_turn(void *arg)
 	json = turn->response == NULL ? job_prepare(job) : job_answer(job, turn->response);
 	if (job_is_outcome(json))
 	{
-		end_turn(turn, json);
+		turn->ends_later = turn->together && !job->keyed && job_is_done(json);
+		if (turn->ends_later)
+			turn->outcome = json;
+		else
+			end_turn(turn, json);
 		return;
 	}
 	if (calls_restricted)
@@ -265,9 +281,9 @@ drop_prepared(OpenCall *before)
  * cannot be noted: then the transaction is undone.
  */
 static void
-take_turn(const Job *job, const char *response, bool held)
+take_turn(const Job *job, const char *response, bool held, bool together)
 {
-	Turn		turn = {.job = job,.response = response,.held = held};
+	Turn		turn = {.job = job,.response = response,.held = held,.together = together};
 	OpenCall   *before = prepared;
 	ErrorData  *error = worker_in_limited_subtransaction(step_turn, &turn);
 	const char *problem = NULL;
@@ -279,7 +295,7 @@ take_turn(const Job *job, const char *response, bool held)
 		drop_prepared(before);
 		if (turn.lost)
 			return;
-		turn.called = false;
+		turn.called = turn.ends_later = false;
 		if (worker_in_subtransaction(step_outcome_of, parts) != NULL)
 			parts[1] = job_failure("the job failed, and so did taking note of why");
 		turn.outcome = parts[1];
@@ -289,7 +305,12 @@ take_turn(const Job *job, const char *response, bool held)
 		if (error != NULL && !turn.lost)
 			ReThrowError(error);
 	}
-	if (!turn.called && !turn.lost)
+	if (turn.ends_later)
+	{
+		done_jobs[ndone] = job;
+		done_outcomes[ndone++] = turn.outcome;
+	}
+	else if (!turn.called && !turn.lost)
 		slots_count(turn.end == JOB_DONE, turn.end == JOB_FAILED, problem);
 }
 
@@ -304,7 +325,7 @@ worker_first_turns(List *jobs)
 		const Job  *job = lfirst(cell);
 
 		if (job->mode == JOB_HTTP)
-			take_turn(job, NULL, false);
+			take_turn(job, NULL, false, false);
 	}
 }
 
@@ -368,7 +389,7 @@ note_call(const OpenCall *open)
 }
 
 static void
-settle_call(OpenCall *open, bool held)
+settle_call(OpenCall *open, bool held, bool together)
 {
 	char	   *response = http_call_response(open->http, open->result);
 	char	   *copy = pstrdup(response != NULL ? response
@@ -376,7 +397,7 @@ settle_call(OpenCall *open, bool held)
 
 	free(response);
 	note_call(open);
-	take_turn(&open->job, copy, held);
+	take_turn(&open->job, copy, held, together);
 }
 
 typedef struct Batch
@@ -392,13 +413,16 @@ step_settle(void *arg)
 	const Job  *jobs[TURNS_PER_TRANSACTION];
 	bool		held[TURNS_PER_TRANSACTION];
 
-	nnotes = 0;
+	nnotes = ndone = 0;
 	calls_restricted = job_calls_restricted();
 	for (int i = 0; i < batch->n; i++)
 		jobs[i] = &batch->calls[i]->job;
 	job_hold_many(batch->n, jobs, held);
 	for (int i = 0; i < batch->n; i++)
-		settle_call(batch->calls[i], held[i]);
+		settle_call(batch->calls[i], held[i], batch->n > 1);
+	if (!job_settle_many(ndone, done_jobs, done_outcomes))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("a job was cancelled while its answer was settled with those of others: each is settled alone")));
 	if (nnotes > 0 && any_trouble)
 		(void) worker_in_subtransaction(step_note_calls, NULL);
 }
@@ -445,6 +469,8 @@ worker_settle_calls(void)
 		return false;
 	problem = worker_in_transaction(step_settle, &batch);
 	worker_start_calls(problem == NULL);
+	for (int i = 0; problem == NULL && i < ndone; i++)
+		slots_count(true, false, NULL);
 	for (int i = 0; i < batch.n; i++)
 	{
 		if (problem != NULL)

@@ -264,6 +264,10 @@ sales_start_workers(PG_FUNCTION_ARGS)
 	slots_allow(MyDatabaseId);
 	if (slots_has_worker(MyDatabaseId))
 		PG_RETURN_BOOL(false);
+	if (!slots_has_place(MyDatabaseId))
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("%d databases of this server have a worker, and no more can have one", SLOTS),
+						errhint("Drop the extension in a database that does not need it.")));
 	if (!worker_launch(MyDatabaseId))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 						errmsg("could not start a worker"),

@@ -72,8 +72,8 @@ def by_worker(url, calls):
     wait_until("state = 'idle' FROM sales.worker_status WHERE database = current_database()")
     pid = int(sql("SELECT pid FROM sales.worker_status WHERE database = current_database()"))
     start = float(sql(f"""
-INSERT INTO sales_internal.jobs (company_id, kind, args, max_attempts)
-SELECT company_id, 'bench', jsonb_build_object('url', '{url}'), 1 FROM sales.companies, generate_series(1, {calls // 2});
+INSERT INTO sales_internal.jobs (company_id, kind, args, max_attempts, due)
+SELECT company_id, 'bench', jsonb_build_object('url', '{url}'), 1, true FROM sales.companies, generate_series(1, {calls // 2});
 CHECKPOINT;
 SELECT extract(epoch FROM clock_timestamp()) FROM sales_internal.wake_workers();""").split()[-1])
     before = cpu(pid)
