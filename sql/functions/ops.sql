@@ -42,6 +42,8 @@ GRANT EXECUTE ON FUNCTION sales.maintain() TO sales_admin;
 -- Autovacuum never looks at a partitioned parent, and comes late to a table that was just filled (a restore leaves all
 -- tables without statistics).  Until then the planner takes every condition for equally selective, and what reads each
 -- prospect's history reads the company's whole history for each.
+-- A table is looked at when its rows are committed: ANALYZE in the midst of the first big INSERT finds pages without rows, and
+-- the planner then takes the table for empty, and any index for as good as another, until autovacuum comes.
 CREATE OR REPLACE FUNCTION sales_internal.keep_statistics() RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -61,6 +63,7 @@ BEGIN
               -- not by reltuples alone: an ANALYZE that was rolled back has set them all the same; 0 is a table known to be empty
               WHEN 'r' THEN c.reltuples <> 0 AND NOT EXISTS (SELECT FROM pg_statistic s WHERE s.starelid = c.oid)
                    AND pg_relation_size(c.oid) > 256 * 1024
+                   AND pg_stat_get_live_tuples(c.oid) >= pg_relation_size(c.oid) / current_setting('block_size')::integer
               -- a parent's reltuples are all its partitions' at its last ANALYZE
               WHEN 'p' THEN l.live > 1000 AND NOT EXISTS (SELECT FROM pg_statistic s WHERE s.starelid = c.oid)
                    OR abs(l.live - greatest(c.reltuples, 0)) > 1000 + greatest(c.reltuples, 0) / 10
