@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <time.h>
+
 #include "access/xact.h"
 #include "core/clock.h"
 #include "compat.h"
@@ -53,6 +55,15 @@ void
 clock_follow_no_more(void)
 {
 	followed = followed_is_set = false;
+}
+
+int64
+clock_monotonic(void)
+{
+	struct timespec now;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64CONST(1000000) + now.tv_nsec / 1000;
 }
 
 bool

@@ -17,6 +17,12 @@ extern bool clock_is_fixed(void);
 extern void clock_follow(TimestampTz now, bool is_fixed);
 extern void clock_follow_no_more(void);
 
+/*
+ * Microseconds since some moment, however the clock of the machine is set
+ * meanwhile: for how long to wait, and how long something took.
+ */
+extern int64 clock_monotonic(void);
+
 extern bool clock_check_hook(char **newval, void **extra, GucSource source);
 extern void clock_assign_hook(const char *newval, void *extra);
 

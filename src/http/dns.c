@@ -22,9 +22,9 @@
 #include <idn2.h>
 #include <netdb.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "http/dns.h"
 #include "utils/guc.h"
 
@@ -51,7 +51,7 @@ static bool channel_open = false;
 static int	queries_open = 0;
 static int	epoll_fd = -1;
 static DnsQuery *done_first = NULL;
-static time_t silent_until = 0;
+static int64 silent_until = 0;	/* by clock_monotonic() */
 
 static void ask(DnsQuery *query, int type);
 
@@ -98,7 +98,7 @@ static bool
 open_channel(void)
 {
 	struct ares_options options = {0};
-	bool		silent = time(NULL) < silent_until;
+	bool		silent = clock_monotonic() < silent_until;
 
 	if (channel_open)
 		return true;
@@ -167,7 +167,7 @@ answered(void *arg, int status, int timeouts, unsigned char *answer, int length)
 	query->running = false;
 	queries_open--;
 	if (status == ARES_ETIMEOUT || status == ARES_ECONNREFUSED)
-		silent_until = time(NULL) + SILENCE_SECONDS;
+		silent_until = clock_monotonic() + SILENCE_SECONDS * INT64CONST(1000000);
 	else if (status != ARES_EDESTRUCTION)
 		silent_until = 0;
 	if (query->abandoned)

@@ -346,6 +346,7 @@ job_outcome_of(const ErrorData *error)
 		case ERRCODE_LOCK_NOT_AVAILABLE:
 		case ERRCODE_T_R_DEADLOCK_DETECTED:
 		case ERRCODE_T_R_SERIALIZATION_FAILURE:
+		case ERRCODE_DISK_FULL:
 			return dump_outcome(json_pack("{s:s, s:s, s:i}", "outcome", "wait",
 										  "error", error->message, "after", BUSY_WAIT_S),
 								"{\"outcome\": \"wait\", \"after\": 5}");

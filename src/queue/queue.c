@@ -8,6 +8,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
+#include "core/clock.h"
 #include "core/spi.h"
 #include "core/uuid.h"
 #include "fmgr.h"
@@ -79,15 +80,17 @@ sales_wait_job(PG_FUNCTION_ARGS)
 {
 	const pg_uuid_t *company = context_company_or_fail();
 	SpiArg		args[2];
-	TimestampTz end;
+	TimestampTz begin;
+	int64		end;			/* by clock_monotonic() */
 	char	   *state;
 	MemoryContext caller = CurrentMemoryContext;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												  TimestampTzGetDatum(GetCurrentTimestamp()),
-												  PG_GETARG_DATUM(1)));
+	begin = GetCurrentTimestamp();
+	end = clock_monotonic() - begin +
+		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(begin),
+												PG_GETARG_DATUM(1)));
 	args[0] = SPI_ARG_UUID(PG_GETARG_UUID_P(0));
 	args[1] = SPI_ARG_UUID(company);
 	for (;;)
@@ -109,7 +112,7 @@ sales_wait_job(PG_FUNCTION_ARGS)
 		SPI_finish();
 		PopActiveSnapshot();
 		if ((strcmp(state, "queued") != 0 && strcmp(state, "running") != 0) ||
-			GetCurrentTimestamp() >= end)
+			clock_monotonic() >= end)
 			PG_RETURN_TEXT_P(cstring_to_text(state));
 		pfree(state);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

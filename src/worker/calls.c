@@ -24,12 +24,12 @@
 #include <unistd.h>
 
 #include "compat.h"
+#include "core/clock.h"
 #include "http/dns.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 #include "worker/calls.h"
 
 #define EVENTS_PER_WAIT 256
@@ -39,9 +39,9 @@
 static CURLM *multi = NULL;
 static int	epoll_fd = -1;
 static WaitEventSet *wait_set = NULL;
-static TimestampTz curl_due = DT_NOEND; /* when libcurl wants to be called */
+static int64 curl_due = PG_INT64_MAX; /* when libcurl wants to be called, by clock_monotonic() */
 static dlist_head sessions = DLIST_STATIC_INIT(sessions);
-static TimestampTz tick_due = 0;	/* when the sessions are looked at again */
+static int64 tick_due = 0;		/* when the sessions are looked at again */
 static uint32 waits_for_work = 0; /* wait events */
 static uint32 waits_for_calls = 0;
 static int	most_calls = 0;		/* as far as descriptors go */
@@ -69,8 +69,8 @@ socket_changed(CURL *easy, curl_socket_t fd, int what, void *data, void *known)
 static int
 timer_changed(CURLM *m, long timeout_ms, void *data)
 {
-	curl_due = timeout_ms < 0 ? DT_NOEND
-		: GetCurrentTimestamp() + (TimestampTz) timeout_ms * 1000;
+	curl_due = timeout_ms < 0 ? PG_INT64_MAX
+		: clock_monotonic() + (int64) timeout_ms * 1000;
 	return 0;
 }
 
@@ -197,11 +197,11 @@ calls_wait(long timeout_ms, CallDone done)
 	int			n;
 
 	/* libcurl has a timer as long as a call is open */
-	if (curl_due != DT_NOEND || !dlist_is_empty(&sessions) || dns_timeout_ms() >= 0)
+	if (curl_due != PG_INT64_MAX || !dlist_is_empty(&sessions) || dns_timeout_ms() >= 0)
 		waits_for = compat_wait_event(&waits_for_calls, "SalesAssistantCalls");
-	if (curl_due != DT_NOEND)
+	if (curl_due != PG_INT64_MAX)
 	{
-		long		curl_ms = Max((curl_due - GetCurrentTimestamp() + 999) / 1000, 0);
+		long		curl_ms = Max((curl_due - clock_monotonic() + 999) / 1000, 0);
 
 		timeout_ms = timeout_ms < 0 ? curl_ms : Min(timeout_ms, curl_ms);
 	}
@@ -226,16 +226,16 @@ calls_wait(long timeout_ms, CallDone done)
 				  (ready[s].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
 				  (ready[s].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0));
 	}
-	if (curl_due != DT_NOEND && curl_due <= GetCurrentTimestamp())
+	if (curl_due <= clock_monotonic())
 	{
-		curl_due = DT_NOEND;
+		curl_due = PG_INT64_MAX;
 		drive(CURL_SOCKET_TIMEOUT, 0);
 	}
-	if (!dlist_is_empty(&sessions) && tick_due <= GetCurrentTimestamp())
+	if (!dlist_is_empty(&sessions) && tick_due <= clock_monotonic())
 	{
 		dlist_iter	each;
 
-		tick_due = GetCurrentTimestamp() + SESSION_TICK_MS * INT64CONST(1000);
+		tick_due = clock_monotonic() + SESSION_TICK_MS * INT64CONST(1000);
 		dlist_foreach(each, &sessions)
 		{
 			HttpCall   *call = dlist_container(HttpCall, session, each.cur);

@@ -16,11 +16,13 @@
  * A turn first makes sure that the claim is still good; an answer that comes
  * after a cancel_job(), or after the lease was given to another, writes nothing.
  * A request goes out only when the transaction that prepared it is committed,
- * and the lease covers the time that it may take.
+ * and the lease covers the time that it may take.  An answer that the disk has no
+ * room for is kept, and settled when there is some: it may have been paid for.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "core/clock.h"
 #include "core/spi.h"
 #include "fmgr.h"
 #include "queue/job.h"
@@ -34,6 +36,7 @@
 #include "worker/turns.h"
 
 #define LEASE_MARGIN_S 60.0	/* to settle in, beyond the longest time of a call */
+#define FULL_PAUSE_MS 1000		/* to settle again what the disk had no room for */
 
 /* A call with the job that it is for; malloc'd, as the call is. */
 typedef struct OpenCall
@@ -51,6 +54,8 @@ static int	open_calls = 0;
 static OpenCall *prepared = NULL;	/* to start once their claim is committed */
 static OpenCall *finished = NULL;	/* to be settled, first come first */
 static OpenCall **finished_end = &finished;
+static int64 settle_due = 0;	/* not before, by clock_monotonic(): the disk was full */
+static bool disk_full = false;	/* it is what the transaction failed by */
 
 /* What the calls of one transaction tell about their services. */
 typedef struct CallNote
@@ -178,10 +183,10 @@ worker_open_calls(void)
 	return open_calls;
 }
 
-bool
-worker_has_finished_calls(void)
+long
+worker_settle_ms(void)
 {
-	return finished != NULL;
+	return finished == NULL ? INT_MAX : Max((settle_due - clock_monotonic() + 999) / 1000, 0);
 }
 
 /* --- a turn --- */
@@ -295,6 +300,8 @@ take_turn(const Job *job, const char *response, bool held, bool together)
 		drop_prepared(before);
 		if (turn.lost)
 			return;
+		if (response != NULL && error->sqlerrcode == ERRCODE_DISK_FULL)
+			ReThrowError(error);
 		turn.called = turn.ends_later = false;
 		if (worker_in_subtransaction(step_outcome_of, parts) != NULL)
 			parts[1] = job_failure("the job failed, and so did taking note of why");
@@ -407,9 +414,8 @@ typedef struct Batch
 } Batch;
 
 static void
-step_settle(void *arg)
+settle_batch(Batch *batch)
 {
-	Batch	   *batch = arg;
 	const Job  *jobs[TURNS_PER_TRANSACTION];
 	bool		held[TURNS_PER_TRANSACTION];
 
@@ -428,6 +434,22 @@ step_settle(void *arg)
 }
 
 static void
+step_settle(void *arg)
+{
+	disk_full = false;
+	PG_TRY();
+	{
+		settle_batch(arg);
+	}
+	PG_CATCH();
+	{
+		disk_full = geterrcode() == ERRCODE_DISK_FULL;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+static void
 step_give_up(void *arg)
 {
 	void	  **parts = arg;
@@ -435,7 +457,24 @@ step_give_up(void *arg)
 	(void) job_settle(parts[0], job_failure(parts[1]));
 }
 
-/* A turn that undid the whole transaction is taken alone; then it is the job's fault. */
+/* Answers that the disk has no room for come back first, in a moment. */
+static void
+put_back(Batch *batch)
+{
+	for (int i = batch->n - 1; i >= 0; i--)
+	{
+		batch->calls[i]->next = finished;
+		if (finished == NULL)
+			finished_end = &batch->calls[i]->next;
+		finished = batch->calls[i];
+	}
+	settle_due = clock_monotonic() + FULL_PAUSE_MS * INT64CONST(1000);
+}
+
+/*
+ * A turn that undid the whole transaction is taken alone; then it is the job's
+ * fault, unless the disk is full.
+ */
 static void
 settle_alone(OpenCall *open)
 {
@@ -443,6 +482,11 @@ settle_alone(OpenCall *open)
 	char	   *problem = worker_in_transaction(step_settle, &batch);
 
 	worker_start_calls(problem == NULL);
+	if (problem != NULL && disk_full)
+	{
+		put_back(&batch);
+		return;
+	}
 	if (problem != NULL)
 	{
 		void	   *parts[2] = {&open->job, problem};
@@ -450,6 +494,7 @@ settle_alone(OpenCall *open)
 		(void) worker_in_transaction(step_give_up, parts);
 		slots_count(false, true, problem);
 	}
+	open_call_free(open);
 }
 
 bool
@@ -458,7 +503,7 @@ worker_settle_calls(void)
 	Batch		batch = {.n = 0};
 	char	   *problem;
 
-	while (finished != NULL && batch.n < TURNS_PER_TRANSACTION)
+	while (worker_settle_ms() == 0 && batch.n < TURNS_PER_TRANSACTION)
 	{
 		batch.calls[batch.n++] = finished;
 		finished = finished->next;
@@ -471,11 +516,18 @@ worker_settle_calls(void)
 	worker_start_calls(problem == NULL);
 	for (int i = 0; problem == NULL && i < ndone; i++)
 		slots_count(true, false, NULL);
+	if (problem != NULL && disk_full)
+	{
+		slots_count(false, false, problem);
+		put_back(&batch);
+		return false;
+	}
 	for (int i = 0; i < batch.n; i++)
 	{
 		if (problem != NULL)
 			settle_alone(batch.calls[i]);
-		open_call_free(batch.calls[i]);
+		else
+			open_call_free(batch.calls[i]);
 	}
 	return finished != NULL;
 }

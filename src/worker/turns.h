@@ -18,8 +18,8 @@ extern void worker_start_calls(bool committed);
 /* Settles calls that have ended, some at a time; true if any are left. */
 extern bool worker_settle_calls(void);
 
-/* Is anything to be settled? */
-extern bool worker_has_finished_calls(void);
+/* Milliseconds until something is to be settled; INT_MAX: nothing is. */
+extern long worker_settle_ms(void);
 
 /* Calls open, or about to be. */
 extern int	worker_open_calls(void);

@@ -18,9 +18,12 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "core/clock.h"
 #include "core/spi.h"
 #include "distribute/shards.h"
 #include "fmgr.h"
@@ -46,6 +49,7 @@
 #define ERROR_PAUSE_MS 5000		/* when the queue itself cannot be read */
 #define BUSY_LOOK_MS 200		/* a busy worker looks at tasks and the catalogue so often */
 #define LOCK_TIMEOUT "250ms"
+#define CLOCK_STEP_S 2			/* a clock that is set goes by more, one that is slewed by less */
 
 static int	guc_max_calls = 800;
 static int	guc_max_calls_per_company = 600;
@@ -177,10 +181,34 @@ start(Oid database)
 	return true;
 }
 
+static void
+step_clock_was_set(void *arg)
+{
+	SpiArg		args[1] = {SPI_ARG(FLOAT8OID, Float8GetDatum(*(double *) arg))};
+
+	spi_run_kept("SELECT sales_internal.clock_was_set($1 * interval '1 second')", false, 1, 1, args);
+}
+
+/*
+ * Has the clock of the machine been set?  Forward, it would end all leases, and
+ * calls that are under way would be made again; back, what waits for a while
+ * would wait for so much longer.
+ */
+static void
+look_at_clock(void)
+{
+	static int64 before = 0;	/* what the clock was ahead of clock_monotonic() */
+	int64		ahead = GetCurrentTimestamp() - clock_monotonic();
+	double		seconds = before == 0 ? 0 : (ahead - before) / 1e6;
+
+	if (fabs(seconds) < CLOCK_STEP_S || worker_in_transaction(step_clock_was_set, &seconds) == NULL)
+		before = ahead;
+}
+
 void
 sales_worker_main(Datum arg)
 {
-	TimestampTz next_look = 0;
+	int64		next_look = 0;	/* by clock_monotonic() */
 
 	if (!start(DatumGetObjectId(arg)))
 		proc_exit(0);
@@ -194,18 +222,18 @@ sales_worker_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		if (GetCurrentTimestamp() >= next_look)
+		look_at_clock();
+		if (clock_monotonic() >= next_look)
 		{
 			/* DROP EXTENSION takes the worker with it. */
 			if (!is_installed())
 				break;
 			worker_run_tasks();
-			next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_LOOK_MS);
+			next_look = clock_monotonic() + BUSY_LOOK_MS * INT64CONST(1000);
 		}
 		(void) worker_settle_calls();
 		sleep = run_due_jobs();
-		if (worker_has_finished_calls())
-			sleep = 0;
+		sleep = Min(sleep, worker_settle_ms());
 		if (sleep > 0)
 		{
 			if (!slots_are_shared())

@@ -6,6 +6,7 @@ usage: peer.py DIR [CERT KEY]     writes its ports to DIR/port.http (and DIR/por
 
 /ok                 200 with {"ok": true}           /echo       the request's headers as JSON
 /status/N[?after=S] that status, Retry-After: S     /wait/MS    200 after so long
+/held               200 once the file "release" is there
 /never              no answer                       /drip       an answer that never ends, a byte at a time
 /huge               a body without an end           /headers    headers without an end
 /truncated          less than Content-Length says   /reset      the connection is reset
@@ -60,6 +61,10 @@ async def serve_one(method, target, headers, writer):
         writer.write(answer(int(parts[1]), b'{"error": {"message": "status %d"}}' % int(parts[1]), after))
     elif what == "wait":
         await asyncio.sleep(int(parts[1]) / 1000)
+        writer.write(answer(200, b'{"ok": true}'))
+    elif what == "held":
+        while not os.path.exists(os.path.join(DIR, "release")):
+            await asyncio.sleep(0.02)
         writer.write(answer(200, b'{"ok": true}'))
     elif what == "never":
         await asyncio.sleep(3600)
