@@ -198,7 +198,8 @@ BEGIN
         PERFORM sales_internal.make_spread_partition(parent, at);
         RETURN true;
     ELSIF state IS NULL THEN
-        PERFORM sales_internal.lock_for_partition(parent, false);
+        -- all that attaching needs: who holds the weaker lock and asks for the stronger is in everybody's deadlock
+        PERFORM sales_internal.lock_for_partition(parent);
         PERFORM sales_internal.prepare_partition(parent, at);
     END IF;
     PERFORM sales_internal.attach_partition(parent, at);
@@ -209,9 +210,10 @@ COMMENT ON FUNCTION sales_internal.make_partition(text, timestamp) IS
     'Makes the partition for an instant unless it is there, and moves its rows out of DEFAULT, in one transaction';
 REVOKE ALL ON FUNCTION sales_internal.make_partition(text, timestamp) FROM PUBLIC;
 
--- One partition a call, as locks are kept until the transaction's end: where
--- more are wanted the task is due again at once.  One whose rows lie in DEFAULT
--- takes two calls, so that no lock of the first is kept while rows move.
+-- One step of one partition a call, as locks are kept until the transaction's
+-- end: where more are wanted the task is due again at once.  It is made by one
+-- call and attached by the next, so that no lock of the first is kept while rows
+-- move, nor made stronger.
 CREATE OR REPLACE FUNCTION sales_internal.keep_partitions() RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -251,7 +253,7 @@ BEGIN
         CONTINUE WHEN state = 'attached'
             OR (wanted.has_rows AND format('sales.%I', wanted.parent)::regclass = ANY (sales_internal.citus_tables()));
         UPDATE sales_internal.periodic_tasks SET next_run = sales_internal.now() WHERE name = 'partitions';
-        IF state IS NULL AND wanted.has_rows THEN
+        IF state IS NULL AND NOT coalesce(format('sales.%I', wanted.parent)::regclass = ANY (sales_internal.citus_tables()), false) THEN
             PERFORM sales_internal.lock_for_partition(wanted.parent, false);
             PERFORM sales_internal.prepare_partition(wanted.parent, wanted.at);
             RETURN 0;
