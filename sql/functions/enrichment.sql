@@ -484,8 +484,14 @@ BEGIN
                                                    coalesce((args ->> 'spent')::numeric, 0) + call.cost);
         END IF;
     END IF;
-    RETURN sales_internal.prepare_enrichment(job, company,
-        sales_internal.note_asked(job, args, response ->> 'provider', said, call.cost));
+    args := sales_internal.note_asked(job, args, response ->> 'provider', said, call.cost);
+    BEGIN
+        RETURN sales_internal.prepare_enrichment(job, company, args);
+    EXCEPTION WHEN SQLSTATE 'SAW01' THEN
+        -- the next one is not to be called now; who has been asked is noted and not asked again
+        GET STACKED DIAGNOSTICS said = PG_EXCEPTION_DETAIL;
+        RETURN sales_internal.wait_outcome(said::jsonb);
+    END;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.settle_enrichment(uuid, uuid, jsonb, jsonb) IS

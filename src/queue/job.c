@@ -331,9 +331,21 @@ dump_outcome(json_t *value, const char *otherwise)
 	return copy;
 }
 
+bool
+job_meets_others(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
+}
+
 char *
 job_outcome_of(const ErrorData *error)
 {
+	if (job_meets_others(error) || error->sqlerrcode == ERRCODE_DISK_FULL)
+		return dump_outcome(json_pack("{s:s, s:s, s:i}", "outcome", "wait",
+									  "error", error->message, "after", BUSY_WAIT_S),
+							"{\"outcome\": \"wait\", \"after\": 5}");
 	switch (error->sqlerrcode)
 	{
 		case JOB_ERRCODE_WAIT:
@@ -343,13 +355,6 @@ job_outcome_of(const ErrorData *error)
 				spi_run_kept("SELECT sales_internal.wait_outcome($1::jsonb)::text", false, 1, 1, args);
 				return spi_text(0, 1);
 			}
-		case ERRCODE_LOCK_NOT_AVAILABLE:
-		case ERRCODE_T_R_DEADLOCK_DETECTED:
-		case ERRCODE_T_R_SERIALIZATION_FAILURE:
-		case ERRCODE_DISK_FULL:
-			return dump_outcome(json_pack("{s:s, s:s, s:i}", "outcome", "wait",
-										  "error", error->message, "after", BUSY_WAIT_S),
-								"{\"outcome\": \"wait\", \"after\": 5}");
 		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
 			/* more of the same would not mend it */
 			return dump_outcome(json_pack("{s:s, s:s}", "outcome", "failed", "error", error->message),

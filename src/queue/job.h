@@ -99,6 +99,9 @@ extern JobEnd job_settle(const Job *job, const char *outcome);
  */
 extern bool job_settle_many(int n, const Job *const *jobs, const char *const *outcomes);
 
+/* Did it only meet another session: a lock, a deadlock, a serialization failure? */
+extern bool job_meets_others(const ErrorData *error);
+
 /*
  * The outcome of an error: wait where the job only has to wait (for its turn, a
  * lock, another transaction), else retry.  SPI must be connected.

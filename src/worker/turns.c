@@ -16,8 +16,9 @@
  * A turn first makes sure that the claim is still good; an answer that comes
  * after a cancel_job(), or after the lease was given to another, writes nothing.
  * A request goes out only when the transaction that prepared it is committed,
- * and the lease covers the time that it may take.  An answer that the disk has no
- * room for is kept, and settled when there is some: it may have been paid for.
+ * and the lease covers the time that it may take.  An answer that cannot be written
+ * at the moment, as the disk is full or somebody has a lock, is kept and settled
+ * later: it may have been paid for, and is not asked for again.
  */
 #include "postgres.h"
 
@@ -29,14 +30,23 @@
 #include "secrets/cipher.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "worker/calls.h"
 #include "worker/slots.h"
 #include "worker/steps.h"
 #include "worker/turns.h"
+#include "worker/worker.h"
 
 #define LEASE_MARGIN_S 60.0	/* to settle in, beyond the longest time of a call */
-#define FULL_PAUSE_MS 1000		/* to settle again what the disk had no room for */
+/*
+ * Answers that could not be written are settled again after a moment, a few at
+ * a time and with little patience for locks, until one goes through: whoever
+ * keeps rows locked shall not hold up the others' answers.
+ */
+#define KEEP_MS 1000
+#define KEPT_AT_ONCE 10
+#define KEPT_LOCK_TIMEOUT "10ms"
 
 /* A call with the job that it is for; malloc'd, as the call is. */
 typedef struct OpenCall
@@ -44,7 +54,8 @@ typedef struct OpenCall
 	Job			job;
 	HttpCall   *http;
 	CURLcode	result;
-	struct OpenCall *next;		/* in prepared or finished */
+	bool		was_kept;		/* its answer could not be written the first time */
+	struct OpenCall *next;		/* in prepared, finished or kept */
 	struct OpenCall *left;		/* in all */
 	struct OpenCall *right;
 } OpenCall;
@@ -54,7 +65,9 @@ static int	open_calls = 0;
 static OpenCall *prepared = NULL;	/* to start once their claim is committed */
 static OpenCall *finished = NULL;	/* to be settled, first come first */
 static OpenCall **finished_end = &finished;
-static int64 settle_due = 0;	/* not before, by clock_monotonic(): the disk was full */
+static OpenCall *kept = NULL;	/* to be settled again, first come first */
+static OpenCall **kept_end = &kept;
+static int64 kept_due = 0;		/* when, by clock_monotonic() */
 static bool disk_full = false;	/* it is what the transaction failed by */
 
 /* What the calls of one transaction tell about their services. */
@@ -183,10 +196,42 @@ worker_open_calls(void)
 	return open_calls;
 }
 
+static void
+keep_answer(OpenCall *open)
+{
+	if (kept == NULL)
+		kept_due = clock_monotonic() + KEEP_MS * INT64CONST(1000);
+	open->was_kept = true;
+	open->next = NULL;
+	*kept_end = open;
+	kept_end = &open->next;
+}
+
+/* Some of the kept answers are finished calls again, when it is time. */
+static void
+take_kept(void)
+{
+	if (kept == NULL || clock_monotonic() < kept_due)
+		return;
+	kept_due = clock_monotonic() + KEEP_MS * INT64CONST(1000);
+	for (int i = 0; kept != NULL && i < KEPT_AT_ONCE; i++)
+	{
+		OpenCall   *open = kept;
+
+		kept = open->next;
+		if (kept == NULL)
+			kept_end = &kept;
+		open->next = NULL;
+		*finished_end = open;
+		finished_end = &open->next;
+	}
+}
+
 long
 worker_settle_ms(void)
 {
-	return finished == NULL ? INT_MAX : Max((settle_due - clock_monotonic() + 999) / 1000, 0);
+	return finished != NULL ? 0 : kept == NULL ? INT_MAX
+		: Max((kept_due - clock_monotonic() + 999) / 1000, 0);
 }
 
 /* --- a turn --- */
@@ -281,11 +326,19 @@ drop_prepared(OpenCall *before)
 	}
 }
 
+/* The claim lasts while the answer is kept. */
+static void
+step_keep_claim(void *arg)
+{
+	job_extend_lease(arg, LEASE_MARGIN_S);
+}
+
 /*
  * Takes one turn, whatever comes of it.  Throws only where even the failure
- * cannot be noted: then the transaction is undone.
+ * cannot be noted: then the transaction is undone.  False if the answer could
+ * not be written because somebody has a lock: it is to be settled later.
  */
-static void
+static bool
 take_turn(const Job *job, const char *response, bool held, bool together)
 {
 	Turn		turn = {.job = job,.response = response,.held = held,.together = together};
@@ -299,9 +352,15 @@ take_turn(const Job *job, const char *response, bool held, bool together)
 
 		drop_prepared(before);
 		if (turn.lost)
-			return;
+			return true;
 		if (response != NULL && error->sqlerrcode == ERRCODE_DISK_FULL)
 			ReThrowError(error);
+		if (response != NULL && job_meets_others(error))
+		{
+			slots_count(false, false, job_error_text(error));
+			(void) worker_in_subtransaction(step_keep_claim, (void *) job);
+			return false;
+		}
 		turn.called = turn.ends_later = false;
 		if (worker_in_subtransaction(step_outcome_of, parts) != NULL)
 			parts[1] = job_failure("the job failed, and so did taking note of why");
@@ -319,6 +378,7 @@ take_turn(const Job *job, const char *response, bool held, bool together)
 	}
 	else if (!turn.called && !turn.lost)
 		slots_count(turn.end == JOB_DONE, turn.end == JOB_FAILED, problem);
+	return true;
 }
 
 void
@@ -332,7 +392,7 @@ worker_first_turns(List *jobs)
 		const Job  *job = lfirst(cell);
 
 		if (job->mode == JOB_HTTP)
-			take_turn(job, NULL, false, false);
+			(void) take_turn(job, NULL, false, false);
 	}
 }
 
@@ -395,21 +455,31 @@ note_call(const OpenCall *open)
 	note->error = ok ? NULL : pstrdup(error);
 }
 
-static void
+static bool
 settle_call(OpenCall *open, bool held, bool together)
 {
+	bool		settled;
 	char	   *response = http_call_response(open->http, open->result);
 	char	   *copy = pstrdup(response != NULL ? response
 							   : "{\"status\": 0, \"blocked\": false, \"error\": \"out of memory\"}");
 
 	free(response);
-	note_call(open);
-	take_turn(&open->job, copy, held, together);
+	if (!open->was_kept)
+	{
+		note_call(open);
+		return take_turn(&open->job, copy, held, together);
+	}
+	/* (an error that goes on from here undoes the setting with the transaction) */
+	SetConfigOption("lock_timeout", KEPT_LOCK_TIMEOUT, PGC_USERSET, PGC_S_OVERRIDE);
+	settled = take_turn(&open->job, copy, held, together);
+	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_USERSET, PGC_S_OVERRIDE);
+	return settled;
 }
 
 typedef struct Batch
 {
 	OpenCall   *calls[TURNS_PER_TRANSACTION];
+	bool		settled[TURNS_PER_TRANSACTION];
 	int			n;
 } Batch;
 
@@ -425,7 +495,7 @@ settle_batch(Batch *batch)
 		jobs[i] = &batch->calls[i]->job;
 	job_hold_many(batch->n, jobs, held);
 	for (int i = 0; i < batch->n; i++)
-		settle_call(batch->calls[i], held[i], batch->n > 1);
+		batch->settled[i] = settle_call(batch->calls[i], held[i], batch->n > 1);
 	if (!job_settle_many(ndone, done_jobs, done_outcomes))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("a job was cancelled while its answer was settled with those of others: each is settled alone")));
@@ -457,18 +527,17 @@ step_give_up(void *arg)
 	(void) job_settle(parts[0], job_failure(parts[1]));
 }
 
-/* Answers that the disk has no room for come back first, in a moment. */
 static void
-put_back(Batch *batch)
+end_call(OpenCall *open, bool settled)
 {
-	for (int i = batch->n - 1; i >= 0; i--)
+	if (!settled)
 	{
-		batch->calls[i]->next = finished;
-		if (finished == NULL)
-			finished_end = &batch->calls[i]->next;
-		finished = batch->calls[i];
+		keep_answer(open);
+		return;
 	}
-	settle_due = clock_monotonic() + FULL_PAUSE_MS * INT64CONST(1000);
+	if (open->was_kept)
+		kept_due = 0;
+	open_call_free(open);
 }
 
 /*
@@ -482,19 +551,14 @@ settle_alone(OpenCall *open)
 	char	   *problem = worker_in_transaction(step_settle, &batch);
 
 	worker_start_calls(problem == NULL);
-	if (problem != NULL && disk_full)
-	{
-		put_back(&batch);
-		return;
-	}
-	if (problem != NULL)
+	if (problem != NULL && !disk_full)
 	{
 		void	   *parts[2] = {&open->job, problem};
 
 		(void) worker_in_transaction(step_give_up, parts);
 		slots_count(false, true, problem);
 	}
-	open_call_free(open);
+	end_call(open, problem == NULL ? batch.settled[0] : !disk_full);
 }
 
 bool
@@ -503,7 +567,8 @@ worker_settle_calls(void)
 	Batch		batch = {.n = 0};
 	char	   *problem;
 
-	while (worker_settle_ms() == 0 && batch.n < TURNS_PER_TRANSACTION)
+	take_kept();
+	while (finished != NULL && batch.n < TURNS_PER_TRANSACTION)
 	{
 		batch.calls[batch.n++] = finished;
 		finished = finished->next;
@@ -514,20 +579,17 @@ worker_settle_calls(void)
 		return false;
 	problem = worker_in_transaction(step_settle, &batch);
 	worker_start_calls(problem == NULL);
-	for (int i = 0; problem == NULL && i < ndone; i++)
-		slots_count(true, false, NULL);
-	if (problem != NULL && disk_full)
-	{
+	if (problem == NULL)
+		for (int i = 0; i < ndone; i++)
+			slots_count(true, false, NULL);
+	else if (disk_full)
 		slots_count(false, false, problem);
-		put_back(&batch);
-		return false;
-	}
 	for (int i = 0; i < batch.n; i++)
 	{
-		if (problem != NULL)
+		if (problem != NULL && !disk_full)
 			settle_alone(batch.calls[i]);
 		else
-			open_call_free(batch.calls[i]);
+			end_call(batch.calls[i], problem == NULL && batch.settled[i]);
 	}
 	return finished != NULL;
 }

@@ -48,7 +48,6 @@
 #define MAX_SLEEP_MS 300000
 #define ERROR_PAUSE_MS 5000		/* when the queue itself cannot be read */
 #define BUSY_LOOK_MS 200		/* a busy worker looks at tasks and the catalogue so often */
-#define LOCK_TIMEOUT "250ms"
 #define CLOCK_STEP_S 2			/* a clock that is set goes by more, one that is slewed by less */
 
 static int	guc_max_calls = 800;
@@ -176,7 +175,7 @@ start(Oid database)
 	}
 	if (!slots_attach() || worker_in_transaction(step_take_over, &is_mine) != NULL || !is_mine)
 		return false;
-	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_USERSET, PGC_S_OVERRIDE);
 	calls_init();
 	return true;
 }

@@ -1,6 +1,9 @@
 #ifndef SALES_WORKER_WORKER_H
 #define SALES_WORKER_WORKER_H
 
+/* The worker waits for nobody for longer; what meets a lock is put back. */
+#define WORKER_LOCK_TIMEOUT "250ms"
+
 /* Registers a worker for a database; false when there is no free process. */
 extern bool worker_launch(Oid database);
 

@@ -89,6 +89,16 @@ for my $kind ([ 'none', '404 unknown', '0.3700' ], [ 'paid', '402 over quota', '
 	ends($job, 'done', "Clearbit: $kind->[1] is final");
 	is(row($job, "enriched_value::jsonb ->> 'company_name'"), "hunter|completed|$kind->[2]|By Hunter", 'the next is asked, and all is in the cost');
 }
+# the next is not to be called yet: who has answered is not asked, nor paid, again
+keys_are(clearbit => [ 'ck-test-none', 0.36 ], hunter => [ 'hk-test-good', 0.01 ]);
+sql(q{INSERT INTO sales_internal.service_pace (service, api_key_id, next_turn, closed_until, last_error)
+	SELECT 'hunter', api_key_id, now(), now() + interval '1 hour', 'a test' FROM sales.api_keys WHERE service_name = 'hunter'});
+$job = enrich('company_info');
+$node->poll_query_until('postgres', "SELECT state = 'queued' AND args ? 'asked' FROM sales_internal.jobs WHERE job_id = '$job'") or diag('it does not wait: ' . job_row($job, 'state, error, args'));
+is(job_row($job, 'attempts') . used('clearbit') . used('hunter'), '010', 'the next of a waterfall is waited for');
+sql('DELETE FROM sales_internal.service_pace');
+ends($job, 'done', 'until it may be called');
+is(row($job, "enriched_value::jsonb ->> 'company_name'") . used('clearbit'), 'hunter|completed|0.3700|By Hunter1', 'the first was asked once');
 keys_are(clearbit => [ 'ck-test-none', 0.36 ], hunter => [ 'hk-test-good', 0.01 ]);
 sql(q{INSERT INTO sales.system_settings (company_id, category, key_name, value) SELECT company_id, 'enrichment', 'max_cost', '0.36' FROM who WHERE name = 'alpha'});
 $job = enrich('company_info');
