@@ -195,7 +195,7 @@ for (1 .. 5)
 	is(keys_in_file() . left_over(), '10', "change $_ under load is complete");
 	$node->poll_query_until('postgres', "SELECT count(*) > $calls + 10 FROM probed") or diag('the load has stopped');
 }
-$load->signal('INT');
+$load->signal('TERM');    # (who runs in the background ignores INT)
 IPC::Run::finish($load);
 unlike($load_err, qr/ERROR/, 'no application met an error');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM sales_internal.jobs WHERE state = 'failed' OR error IS NOT NULL}), '0', 'and no call failed');
