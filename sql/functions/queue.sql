@@ -53,8 +53,7 @@ REVOKE ALL ON FUNCTION sales_internal.enqueue(text, uuid, jsonb, text, timestamp
 --
 -- What it costs: each job becomes due once; then one look-up for each company that
 -- has a job that is due, and one for each job that may be claimed.  Jobs that are
--- not due cost nothing, however many they are and whosesoever.  What has become due
--- stays so, also when the clock is set back.
+-- not due cost nothing, however many they are and whosesoever.
 CREATE OR REPLACE FUNCTION sales_internal.claim_jobs(
     wanted integer, per_company integer DEFAULT NULL, with_long boolean DEFAULT true)
 RETURNS TABLE (job_id uuid, company_id uuid, kind text, args jsonb, mode text, prepare_function text, settle_function text,
@@ -109,7 +108,7 @@ BEGIN
         FROM tenants t
         WHERE t.running < most
           AND (SELECT true FROM sales_internal.jobs j
-               WHERE j.state = 'queued' AND j.due AND j.company_id = t.company_id
+               WHERE j.state = 'queued' AND j.due AND j.company_id = t.company_id AND j.run_at <= moment
                  AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
                ORDER BY j.priority DESC, j.run_at, j.job_id LIMIT 1)
         ORDER BY t.running OFFSET greatest(wanted - 1, 0) LIMIT 1
@@ -118,14 +117,14 @@ BEGIN
         FROM tenants t CROSS JOIN LATERAL (
             SELECT d.job_id, t.running + row_number() OVER (ORDER BY d.priority DESC, d.run_at, d.job_id) AS turn
             FROM (SELECT j.job_id, j.priority, j.run_at FROM sales_internal.jobs j
-                  WHERE j.state = 'queued' AND j.due AND j.company_id = t.company_id
+                  WHERE j.state = 'queued' AND j.due AND j.company_id = t.company_id AND j.run_at <= moment
                     AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
                   ORDER BY j.priority DESC, j.run_at, j.job_id
                   LIMIT greatest(least(wanted, most - t.running, (SELECT e.turn FROM enough e) - t.running), 0)) d) q
         UNION ALL
         SELECT d.job_id, row_number() OVER (ORDER BY d.priority DESC, d.run_at, d.job_id)
         FROM (SELECT j.job_id, j.priority, j.run_at FROM sales_internal.jobs j
-              WHERE j.state = 'queued' AND j.due AND j.company_id IS NULL
+              WHERE j.state = 'queued' AND j.due AND j.company_id IS NULL AND j.run_at <= moment
                 AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
               ORDER BY j.priority DESC, j.run_at, j.job_id LIMIT wanted) d
     ), chosen AS (
@@ -220,7 +219,7 @@ COMMENT ON FUNCTION sales_internal.settle_jobs(uuid[], bigint[], jsonb[]) IS
     'Ends claimed jobs as their outcomes say: done, queued again after a while, or failed; leaves out those whose claim was lost or cancelled';
 REVOKE ALL ON FUNCTION sales_internal.settle_jobs(uuid[], bigint[], jsonb[]) FROM PUBLIC;
 
--- Leases last as long as they were given for.  Where the clock was set back, what was to be done some
+-- Leases last as long as they were given for.  Where the clock was set back, what is due stays due, and what was to be done some
 -- time after something else (another try of a job, a turn with a service, a periodic task) is done that
 -- time later all the same; what has a moment of its own, as a campaign has, waits for that.
 CREATE OR REPLACE FUNCTION sales_internal.clock_was_set(by interval) RETURNS void
@@ -230,7 +229,7 @@ AS $$
 BEGIN
     UPDATE sales_internal.jobs SET lease_until = lease_until + by WHERE state = 'running';
     IF by < '0' THEN
-        UPDATE sales_internal.jobs SET run_at = run_at + by WHERE state = 'queued' AND NOT due AND claim > 0;
+        UPDATE sales_internal.jobs SET run_at = run_at + by WHERE state = 'queued' AND (due OR claim > 0);
         UPDATE sales_internal.service_pace SET next_turn = next_turn + by, closed_until = closed_until + by;
         UPDATE sales_internal.periodic_tasks SET next_run = next_run + by WHERE next_run > sales_internal.now();
     END IF;
@@ -239,6 +238,14 @@ $$;
 COMMENT ON FUNCTION sales_internal.clock_was_set(interval) IS
     'Plans again what was planned by a clock that has been set since, by so much: forward, or back if it is negative';
 REVOKE ALL ON FUNCTION sales_internal.clock_was_set(interval) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION sales_internal.settle_job(job uuid, claim bigint, outcome jsonb) RETURNS text
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT s.state FROM sales_internal.settle_jobs(ARRAY[job], ARRAY[claim], ARRAY[outcome]) s $$;
+COMMENT ON FUNCTION sales_internal.settle_job(uuid, bigint, jsonb) IS
+    'Ends one claimed job, by hand; null if its claim was lost or cancelled';
+REVOKE ALL ON FUNCTION sales_internal.settle_job(uuid, bigint, jsonb) FROM PUBLIC;
 
 -- Seconds until something becomes due that is not due yet: what is due now and
 -- was not claimed has to wait for a place, and that is told by the end of a call.

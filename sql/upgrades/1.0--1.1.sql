@@ -43,6 +43,5 @@ DROP INDEX sales_internal.jobs_run_at_idx;
 CREATE INDEX jobs_queued_idx ON sales_internal.jobs (company_id, priority DESC, run_at, job_id)
     WHERE state = 'queued' AND due;
 CREATE INDEX jobs_run_at_idx ON sales_internal.jobs (run_at) WHERE state = 'queued' AND NOT due;
--- What a claim tells has changed, and jobs are settled many at a time.
+-- What a claim tells has changed.
 DROP FUNCTION sales_internal.claim_jobs(integer, integer, boolean);
-DROP FUNCTION sales_internal.settle_job(uuid, bigint, jsonb);
