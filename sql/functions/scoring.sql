@@ -45,7 +45,7 @@ REVOKE ALL ON FUNCTION sales_internal.learning_moment(uuid, timestamptz, timesta
 -- recorded belongs to it.  Joins are of whole tables, which a planner that
 -- expects few rows would nest.
 CREATE OR REPLACE FUNCTION sales_internal.undone_changes(company uuid)
-RETURNS TABLE (prospect_id uuid, was jsonb, answers jsonb)
+RETURNS TABLE (prospect_id uuid, was jsonb, others jsonb)
 LANGUAGE sql STABLE STRICT ROWS 100000
 SET search_path = pg_catalog, pg_temp
 SET enable_nestloop = off
@@ -57,7 +57,9 @@ AS $$
           AND ((a.action = 'create' AND a.table_name = 'conversion_funnel' AND a.new_values ->> 'stage' IN ('client', 'perdu'))
                OR (a.action = 'update' AND a.table_name = 'prospects'
                    AND a.old_values ?| '{email,phone,job_title,company_name,website,linkedin_url,industry_id,company_size_id,address_id,pain_points,estimated_budget_amount,source,tender_opportunities,tender_last_update,competitive_intel}')
-               OR (a.action = 'update' AND a.table_name = 'interactions' AND a.old_values ?| '{response_received,response_sentiment}'))
+               OR (a.action = 'update' AND a.table_name = 'interactions' AND a.old_values ?| '{response_received,response_sentiment}')
+               OR (a.action = 'update' AND a.table_name = 'enrichments' AND a.old_values ?| '{status,confidence_score,expires_at}')
+               OR (a.action IN ('update', 'delete') AND a.table_name = 'addresses' AND a.old_values ? 'country'))
     ), entered AS (
         SELECT f.prospect_id, min(f.stage_entered_at) AS first_entered
         FROM sales.conversion_funnel f WHERE f.company_id = company GROUP BY f.prospect_id
@@ -79,6 +81,18 @@ AS $$
         SELECT x.prospect_id, c.record_id, c.audit_id, c.created_at, c.old_values
         FROM changes c JOIN sales.interactions x ON x.company_id = company AND x.interaction_id = c.record_id
         WHERE c.table_name = 'interactions'
+        UNION ALL
+        SELECT q.prospect_id, c.record_id, c.audit_id, c.created_at, c.old_values
+        FROM changes c JOIN sales.enrichments q ON q.company_id = company AND q.enrichment_id = c.record_id
+        WHERE c.table_name = 'enrichments'
+        UNION ALL
+        -- addresses that a prospect has, or had
+        SELECT h.prospect_id, c.record_id, c.audit_id, c.created_at, jsonb_build_object('country', c.old_values -> 'country')
+        FROM changes c JOIN (
+            SELECT p.prospect_id, p.address_id FROM sales.prospects p WHERE p.company_id = company
+            UNION
+            SELECT b.record_id, (b.old_values ->> 'address_id')::uuid FROM changes b WHERE b.table_name = 'prospects') h ON h.address_id = c.record_id
+        WHERE c.table_name = 'addresses'
     ), undone AS (
         SELECT d.prospect_id, c.record_id, jsonb_object_agg(v.key, v.value ORDER BY c.audit_id DESC) AS was
         FROM of_prospects c JOIN deals d ON d.prospect_id = c.prospect_id
@@ -91,7 +105,7 @@ AS $$
     FROM undone u GROUP BY u.prospect_id
 $$;
 COMMENT ON FUNCTION sales_internal.undone_changes(uuid) IS
-    'Of decided deals: columns of the prospect, and of its interactions by their key, as they were before what was changed after the moment that is learned from';
+    'Of decided deals: columns of the prospect, and of its interactions, enrichments and addresses by their key, as they were before what was changed after the moment that is learned from';
 REVOKE ALL ON FUNCTION sales_internal.undone_changes(uuid) FROM PUBLIC;
 
 -- What was known of a company's prospects at a moment: now for open ones; for
@@ -127,7 +141,7 @@ AS $$
            CASE WHEN k.tender_last_update < t.moment AND jsonb_typeof(k.tender_opportunities) = 'array'
                 THEN jsonb_array_length(k.tender_opportunities) END,
            CASE WHEN jsonb_typeof(k.competitive_intel) = 'array' THEN jsonb_array_length(k.competitive_intel) END,
-           a.country::text,
+           CASE WHEN g.was ? 'country' THEN g.was ->> 'country' ELSE a.country::text END,
            s.stage::text,
            round(extract(epoch FROM t.moment - s.stage_entered_at) / 86400, 2),
            e.answers, e.positive, e.negative, e.meetings, e.messages, e.channel,
@@ -173,6 +187,7 @@ AS $$
     LEFT JOIN sales.company_sizes z ON z.size_id = k.company_size_id
     LEFT JOIN sales.industries i ON i.industry_id = k.industry_id
     LEFT JOIN sales.addresses a ON a.company_id = p.company_id AND a.address_id = k.address_id
+    CROSS JOIN LATERAL (SELECT u.others -> k.address_id::text AS was) g
     LEFT JOIN LATERAL (
         -- The decision itself is no stage to learn from.
         SELECT f.stage, f.stage_entered_at, count(*) OVER () AS stages FROM sales.conversion_funnel f
@@ -190,16 +205,22 @@ AS $$
                max(x.interaction_date) AS latest,
                (array_agg(x.channel::text ORDER BY x.interaction_date DESC, x.interaction_id DESC))[1] AS channel
         FROM sales.interactions x
-        CROSS JOIN LATERAL (SELECT u.answers -> x.interaction_id::text AS was) v
+        CROSS JOIN LATERAL (SELECT u.others -> x.interaction_id::text AS was) v
         CROSS JOIN LATERAL (
             SELECT CASE WHEN v.was ? 'response_received' THEN (v.was ->> 'response_received')::boolean ELSE x.response_received END AS answered,
                    CASE WHEN v.was ? 'response_sentiment' THEN v.was ->> 'response_sentiment' ELSE x.response_sentiment::text END AS tone) w
         WHERE x.company_id = p.company_id AND x.prospect_id = p.prospect_id
           AND x.interaction_date <= t.moment AND x.interaction_date < coalesce(m.decided_at, 'infinity')) e ON true
     LEFT JOIN LATERAL (
-        SELECT avg(q.confidence_score) AS confidence FROM sales.enrichments q
-        WHERE q.company_id = p.company_id AND q.prospect_id = p.prospect_id AND q.status IN ('completed', 'expired')
-          AND q.created_at <= t.moment AND coalesce(q.expires_at, 'infinity') > t.moment) n ON true
+        SELECT avg(w.confidence) AS confidence
+        FROM sales.enrichments q
+        CROSS JOIN LATERAL (SELECT u.others -> q.enrichment_id::text AS was) v
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN v.was ? 'status' THEN v.was ->> 'status' ELSE q.status::text END AS status,
+                   CASE WHEN v.was ? 'confidence_score' THEN (v.was ->> 'confidence_score')::numeric ELSE q.confidence_score END AS confidence,
+                   CASE WHEN v.was ? 'expires_at' THEN (v.was ->> 'expires_at')::timestamptz ELSE q.expires_at END AS expires_at) w
+        WHERE q.company_id = p.company_id AND q.prospect_id = p.prospect_id AND w.status IN ('completed', 'expired')
+          AND q.created_at <= t.moment AND coalesce(w.expires_at, 'infinity') > t.moment) n ON true
     WHERE p.deleted_at IS NULL
       AND (NOT to_learn OR o.stage IN ('client', 'perdu'))
 $$;
@@ -576,7 +597,7 @@ BEGIN
                 PERFORM sales_internal.score_company(due.company_id, chosen);
             END IF;
             done := done + 1;
-        EXCEPTION WHEN data_exception OR lock_not_available THEN
+        EXCEPTION WHEN others THEN
             RAISE WARNING 'scoring for company % failed: %', due.company_id, SQLERRM;
         END;
     END LOOP;

@@ -1,17 +1,21 @@
 #!/usr/bin/python3
 """Scoring: apply_scorecard() over a relation against the same arithmetic as SQL CASE expressions.
 
-Usage: scoring.py [--rows 1000000] [--prospects 100000] [--rounds 5] DBNAME
+usage: scoring.py [--rows 1000000] [--prospects 100000] [--rounds 5] DBNAME      connects as psql does (PGHOST, PGPORT, PGUSER: a superuser)
 
 The database is made into what is needed: it must be empty, or one that this
-script has used.  libpq's environment says where the server is.  Two models are
-measured: the built-in prior (few bins) and one learned from the rows (many bins
-and pairs).  Model time is what the same call takes longer than with a model
-that has no columns.  Then refresh_scores() of a company with --prospects prospects,
-where all change and where none does, against reading their features alone: what
-scoring adds to gathering what is known.  Prints both sides, alternated in one run, medians.
+script has used.  Two models are measured: the built-in prior (few bins) and one
+learned from the rows (many bins and pairs).  Model time is what the same call
+takes longer than with a model that has no columns.  Then refresh_scores() of a
+company with --prospects prospects, where all change and where none does, against
+reading their features alone: what scoring adds to gathering what is known.
+Times are of the backend's processor, medians, alternated in one run.
 """
-import argparse, json, statistics, subprocess, time
+import argparse
+import json
+import statistics
+
+import common
 
 p = argparse.ArgumentParser()
 p.add_argument('--rows', type=int, default=1000000)
@@ -22,10 +26,7 @@ a = p.parse_args()
 
 
 def run(sql):
-    done = subprocess.run(['psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', a.database], input=sql, text=True, capture_output=True)
-    if done.returncode != 0:
-        raise SystemExit(done.stderr)
-    return done.stdout.strip()
+    return common.psql(a.database, sql)
 
 
 def case(feature):
@@ -72,7 +73,8 @@ CREATE VIEW bench_decided AS SELECT * FROM bench_prospects WHERE won IS NOT NULL
 empty = run("""INSERT INTO sales_internal.scorecards (model_id, label, model, rows)
     VALUES (sales.uuidv7(), 'won', '{"intercept": 0, "features": []}', 0) RETURNING model_id""")
 learned = run("SELECT sales_internal.train_scorecard('bench_decided', 'won')")
-common = 'SET max_parallel_workers_per_gather = 0; SET jit = off; SET work_mem = \'256MB\';\n'
+session = common.Session(a.database)
+session.run("SET max_parallel_workers_per_gather = 0; SET jit = off; SET work_mem = '256MB'")
 for name, model_id in (('prior', '00000000-0000-7000-8000-000000000000'), ('learned', learned)):
     model = json.loads(run(f"SELECT model FROM sales_internal.scorecards WHERE model_id = '{model_id}'"))
     sides = {'apply_scorecard': f"SELECT sum(probability) FROM sales_internal.apply_scorecard('{model_id}', 'bench_prospects')",
@@ -82,29 +84,33 @@ for name, model_id in (('prior', '00000000-0000-7000-8000-000000000000'), ('lear
              'apply_scorecard, rows kept': f"CREATE TEMP TABLE kept AS SELECT * FROM sales_internal.apply_scorecard('{model_id}', 'bench_prospects')",
              'no model': f"SELECT sum(probability) FROM sales_internal.apply_scorecard('{empty}', 'bench_prospects')"}
     times = {side: [] for side in sides}
-    sums = {}
     for _ in range(a.rounds):
         for side, sql in sides.items():
-            out = run(common + '\\timing on\n' + sql)
-            times[side].append(float(out.split('Time: ')[-1].split(' ms')[0]))
-            sums[side] = out.split('\n')[0]
-    assert abs(float(sums['apply_scorecard']) / float(sums['SQL CASE']) - 1) < 1e-6, sums
+            session.run("DROP TABLE IF EXISTS pg_temp.kept")
+            times[side].append(session.cpu(sql) * 1000)
+    ours, other = (float(session.run(sides[side])[0]) for side in ("apply_scorecard", "SQL CASE"))
+    assert abs(ours / other - 1) < 1e-6, (ours, other)
     t = {side: statistics.median(v) for side, v in times.items()}
     print(f"{name}: {len(model['features'])} columns, {sum(len(f['points']) for f in model['features'])} bins, {len(model.get('pairs', []))} pairs")
     for side in sides:
-        print(f'  {side:28s} {t[side]:8.0f} ms')
-    print(f"  ratio {t['apply_scorecard'] / t['SQL CASE']:.2f}, rows kept {t['apply_scorecard, rows kept'] / t['SQL CASE, rows kept']:.2f}; "
-          f"model time {a.rows / max(t['apply_scorecard'] - t['no model'], 1) / 1000:.2f} M rows/s")
+        print(f"  {side:28s} {t[side]:8.0f} CPU ms")
+    common.result(f"scoring {a.rows} rows, {name} model", t["apply_scorecard"], "SQL CASE", t["SQL CASE"], "CPU ms", t["apply_scorecard"] / t["SQL CASE"], "< 1")
+    common.result(f"scoring {a.rows} rows, {name} model, rows kept", t["apply_scorecard, rows kept"], "SQL CASE", t["SQL CASE, rows kept"], "CPU ms",
+                  t["apply_scorecard, rows kept"] / t["SQL CASE, rows kept"], "< 1")
+    rate = a.rows / max(t["apply_scorecard"] - t["no model"], 1) / 1000
+    common.result(f"scoring, {name} model: model time alone", rate, "the least that is aimed at", 1, "M rows/s of a core", rate, ">= 1")
 
 company = run("""SELECT coalesce((SELECT company_id FROM sales.companies WHERE domain = 'bench.test'),
     sales.create_company('Bench', 'bench.test', 'business', 'en', 'UTC', 'admin@bench.test', 'bench-secret-1'))""")
-tenant = f"DO $$ BEGIN PERFORM sales.set_tenant('{company}', NULL, false); END $$;\n"
-run(f"""{tenant}DELETE FROM sales.interactions; DELETE FROM sales.prospects WHERE company_id = '{company}';
+tenant = f"DO $$ BEGIN PERFORM sales.set_tenant('{company}', NULL, false); END $$"
+run(f"""{tenant};
+DELETE FROM sales.interactions; DELETE FROM sales.prospects WHERE company_id = '{company}';
 INSERT INTO sales.prospects (first_name, job_title, estimated_budget_amount)
 SELECT 'P' || g, (ARRAY['CEO', 'Head', 'clerk'])[1 + g % 3], g % 40000 FROM generate_series(1, {a.prospects}) g;
 INSERT INTO sales.interactions (prospect_id, channel, type, interaction_date)
 SELECT prospect_id, 'email', 'sent', now() - random() * interval '60 days' FROM sales.prospects, generate_series(1, 2)""")
 run('VACUUM ANALYZE')
+session.run(tenant)
 sides = {'features alone': f"SELECT count(f) FROM sales_internal.features_of('{company}', false, NULL) f",
          'refresh_scores, none changed': 'SELECT sales.refresh_scores()',
          'refresh_scores, all changed': 'SELECT sales.refresh_scores()'}
@@ -112,10 +118,9 @@ times = {side: [] for side in sides}
 for _ in range(a.rounds):
     for side, sql in sides.items():
         if side == 'refresh_scores, all changed':
-            run(f"{tenant}UPDATE sales.prospects SET ai_score = NULL WHERE company_id = '{company}'")
-        out = run(tenant + '\\timing on\n' + sql)
-        times[side].append(float(out.split('Time: ')[-1].split(' ms')[0]))
-print(f'domain: {a.prospects} prospects, {2 * a.prospects} interactions')
-for side in sides:
-    t = statistics.median(times[side])
-    print(f'  {side:28s} {t:8.0f} ms {a.prospects / t:8.1f} k prospects/s')
+            session.run(f"UPDATE sales.prospects SET ai_score = NULL WHERE company_id = '{company}'")
+        times[side].append(session.cpu(sql) * 1000)
+t = {side: statistics.median(v) for side, v in times.items()}
+for side in list(sides)[1:]:
+    common.result(f"{side}: {a.prospects} prospects", t[side], "reading their features alone", t["features alone"], "CPU ms", t[side] / t["features alone"])
+session.end()

@@ -118,10 +118,18 @@ SELECT bool_and(abs(1 / (1 + exp(-p.total)) - a.probability) < 1e-9) AS adds_up
 FROM (SELECT key, sum(points) AS total FROM sales_internal.scorecard_points(:'both', 'helpers.many') GROUP BY key) p
 JOIN sales_internal.apply_scorecard(:'both', 'helpers.many') a USING (key);
 SELECT DISTINCT feature FROM sales_internal.scorecard_points(:'both', 'helpers.many') WHERE feature IN ('a', 'b', 'a and b') ORDER BY feature;
+-- a category of less than five rows is as one never seen, a frequent one is not
+CREATE TABLE helpers.rare AS SELECT g AS id, CASE WHEN g <= 4 THEN 'rare' WHEN g % 2 = 0 THEN 'even' ELSE 'third' || g % 3 END AS word, (g % 2 = 0)::int AS won FROM generate_series(1, 400) g;
+SELECT sales_internal.train_scorecard('helpers.rare', 'won') AS rare \gset
+CREATE TABLE helpers.words AS SELECT * FROM unnest('{rare,never seen,even}'::text[]) WITH ORDINALITY AS x (word, id);
+CREATE VIEW helpers.words_keyed AS SELECT word AS key, word FROM helpers.words;
+SELECT count(DISTINCT probability) FILTER (WHERE key <> 'even') AS alike, max(probability) FILTER (WHERE key = 'even') > max(probability) FILTER (WHERE key <> 'even') AS frequent_differs
+FROM sales_internal.apply_scorecard(:'rare', 'helpers.words_keyed');
 -- noise: nothing is learned from it
 CREATE VIEW helpers.noise AS SELECT id, category, (hashint4(id * 17) & 255) AS x, (hashint4(id * 19) & 3 = 0) AS won FROM helpers.many WHERE id <= 2000;
 SELECT sales_internal.train_scorecard('helpers.noise', 'won') AS noise \gset
 SELECT stddev(probability) < 0.04 AS flat FROM sales_internal.apply_scorecard(:'noise', 'helpers.noise');
+SELECT jsonb_array_length(model -> 'pairs') AS pairs FROM sales_internal.scorecards WHERE model_id = :'noise';
 -- a prior: one row adjusts it a little, the same many times much; without one, one row is too little
 CREATE VIEW helpers.one AS SELECT * FROM helpers.deals WHERE won = 1 AND origin = 'fair' ORDER BY id LIMIT 1;
 SELECT sales_internal.train_scorecard('helpers.one', 'won');
