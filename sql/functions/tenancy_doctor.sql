@@ -103,7 +103,10 @@ AS $$
     WHERE c.relnamespace = 'sales'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND sales_internal.is_granted(c.oid)
       AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'company_id' AND NOT a.attisdropped)
       AND NOT EXISTS (SELECT FROM pg_policy x
-                      WHERE x.polrelid = c.oid AND x.polcmd::text IN (p.code, '*') AND NOT x.polpermissive AND x.polroles = '{0}'
+                      WHERE x.polrelid = c.oid AND x.polcmd::text IN (p.code, '*') AND x.polroles = '{0}'
+                        -- on a cluster it is the command's only permissive one
+                        AND (NOT x.polpermissive
+                             OR NOT EXISTS (SELECT FROM pg_policy o WHERE o.polrelid = c.oid AND o.oid <> x.oid AND o.polpermissive AND o.polcmd IN (p.code::"char", '*')))
                         AND strpos(pg_get_expr(coalesce(CASE p.code WHEN 'a' THEN x.polwithcheck END, x.polqual), c.oid),
                                    format('company_allowing(%L', c.relname)) > 0)
     UNION ALL
@@ -142,6 +145,8 @@ AS $$
     SELECT 'warning', format('PUBLIC may call %s', p.oid::regprocedure), format('REVOKE ALL ON FUNCTION %s FROM PUBLIC;', p.oid::regprocedure)
     FROM pg_proc p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
     WHERE p.pronamespace IN ('sales'::regnamespace, 'sales_bi'::regnamespace, 'sales_internal'::regnamespace) AND g.grantee = 0
+      AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'btree_gist'
+                      WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
     UNION ALL
     SELECT 'error', format('function %s runs as its owner with the caller''s search_path', p.oid::regprocedure),
            format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp;', p.oid::regprocedure)
