@@ -5,7 +5,6 @@
 -- provable as before.  What a superuser does to rows in the middle, at the end,
 -- and not sealed yet; what only an exported anchor tells.
 :be_super
-SELECT helpers.stop_workers() AS stopped \g /dev/null
 BEGIN;
 SELECT sales.create_company('Old', 'old.test', 'starter', 'en', 'UTC', 'a@old.test', 'old-secret-1') AS old,
        sales.create_company('Kept', 'kept.test', 'starter', 'en', 'UTC', 'a@kept.test', 'kept-secret-1') AS kept \gset
@@ -83,4 +82,3 @@ DELETE FROM sales.audit_logs WHERE record_id = :'newest'; SELECT * FROM verdict 
 SELECT sales_internal.seal_audit() \g /dev/null
 DELETE FROM sales.audit_logs WHERE record_id = :'newest'; SELECT * FROM verdict WHERE period = '2019-06-01';
 ROLLBACK;
-SELECT sales.start_workers() \g /dev/null

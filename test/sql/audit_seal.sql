@@ -3,7 +3,6 @@
 \i :helpers
 -- The log can be proven: whatever a superuser does to it is found.
 :be_super
-SELECT helpers.stop_workers() AS stopped \g /dev/null
 :be_alpha
 INSERT INTO sales.prospects (first_name, notes, competitive_intel, estimated_budget_amount)
 SELECT 'Seal' || g, repeat('long ', 20 * g), '{"a": [1, null, {"b": "é"}]}', g * 1.50 FROM generate_series(1, 250) g;
@@ -63,4 +62,3 @@ WHERE audit_id = :'victim';
 SELECT * FROM verdict;
 ROLLBACK;
 DELETE FROM sales.prospects WHERE first_name LIKE 'Seal%';
-SELECT sales.start_workers() \g /dev/null

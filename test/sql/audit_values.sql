@@ -4,7 +4,6 @@
 -- What an audit row says of a row: to the byte what to_jsonb() makes, for every
 -- column of the schema and every type, whatever the session's settings.
 :be_super
-SELECT helpers.stop_workers() AS stopped \g /dev/null
 CREATE AGGREGATE helpers.merge(jsonb) (sfunc = jsonb_concat, stype = jsonb, initcond = '{}');
 -- Digests cover the stored form: the same digest is the same bytes.
 CREATE FUNCTION helpers.same_bytes(a jsonb, b jsonb) RETURNS boolean LANGUAGE sql AS $$
@@ -177,4 +176,3 @@ WHERE action = 'create' AND table_name = 'addresses' AND new_values ->> 'city' L
 ROLLBACK;
 DROP FUNCTION helpers.same_bytes(jsonb, jsonb);
 DROP AGGREGATE helpers.merge(jsonb);
-SELECT sales.start_workers() \g /dev/null

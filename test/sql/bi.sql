@@ -4,8 +4,6 @@
 \i :helpers
 \i :srcdir/clean.inc
 \set ECHO none
--- The worker would recompute and score by itself meanwhile.
-SELECT helpers.stop_workers() \g /dev/null
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'regress_bi_reader') THEN
@@ -206,6 +204,5 @@ SELECT sales_internal.deal_quantiles('{1}', '{1.5}', '{0.1}');
 SELECT round(sales_internal.proportions_p(10, 100, 20, 100)::numeric, 4) AS p, sales_internal.proportions_p(0, 10, 0, 10) AS same,
        sales_internal.proportions_p(1, 0, 1, 10) AS nothing;
 \set ECHO none
-SELECT sales.start_workers() \g /dev/null
 SELECT count(sales.delete_company(company_id)) AS gone FROM sales.companies WHERE domain LIKE 'peer_.test';
 SELECT sales.unbind_role('regress_bi_reader');

@@ -5,8 +5,6 @@
 \i :clean
 -- Campaigns without a mail server and without the worker: filters, launch, approval, ledger, events, suppressions, unsubscribe.
 :be_super
--- The worker would write messages that wait, and hold their rows meanwhile.
-SELECT helpers.stop_workers() \g /dev/null
 SET sales_assistant.clock = '2037-03-10 10:00:00+00';
 INSERT INTO sales.prospects (company_id, first_name, last_name, email, ai_score, status)
 SELECT helpers.company('alpha'), 'P' || g, 'L' || g, 'p' || g || '@x.test', g * 5, CASE WHEN g % 2 = 0 THEN 'interesse' ELSE 'nouveau' END::sales.prospect_status
@@ -277,5 +275,4 @@ SELECT sales.is_suppressed('p8@x.test');
 :be_super
 DELETE FROM sales.system_settings WHERE category = 'campaigns';
 DELETE FROM sales.users WHERE email = 'launcher@alpha.test';
-SELECT sales.start_workers();
 \i :clean

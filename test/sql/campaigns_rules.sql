@@ -5,8 +5,6 @@
 \i :clean
 -- Rules of campaigns one by one: schedules, throttle, rotation, stops, bounces, what is uncertain.
 :be_super
--- The worker would write messages that wait, and hold their rows meanwhile.
-SELECT helpers.stop_workers() \g /dev/null
 SET sales_assistant.clock = '2037-03-10 10:00:00+00';
 INSERT INTO sales.system_settings (company_id, category, key_name, value) VALUES (NULL, 'email', 'from', 'Ada@Alpha.test'), (NULL, 'email', 'smtp_url', 'smtp://mail.alpha.test'), (NULL, 'campaigns', 'domain_per_minute', '2');
 INSERT INTO sales.products (company_id, name) SELECT company_id, 'Cap' FROM sales.companies;
@@ -159,5 +157,4 @@ SELECT c.schedule_type, f.finding, f.hint FROM sales.email_campaigns c, sales.ch
 SELECT helpers.try($$UPDATE sales.email_campaigns SET status = 'paused' WHERE name = 'timeless'$$);
 DELETE FROM sales.email_campaigns WHERE name = 'timeless';
 DELETE FROM sales.system_settings WHERE company_id IS NULL AND category IN ('email', 'campaigns');
-SELECT sales.start_workers();
 \i :clean

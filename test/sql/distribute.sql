@@ -3,7 +3,6 @@
 \i :helpers
 -- distribute() without a cluster: what it would do, and what it says is missing.
 \set VERBOSITY default
-SELECT helpers.stop_workers();
 SELECT sales.distribute();
 SELECT sales.distribute(shard_count => 0);
 SELECT 'unchanged' AS database FROM pg_constraint WHERE conname = 'prospects_pkey' AND pg_get_constraintdef(oid) = 'PRIMARY KEY (prospect_id)';

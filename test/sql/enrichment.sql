@@ -5,7 +5,6 @@
 \i :clean
 -- Enrichment without a service: rows and their states, pages, apply and revert, expiry, intelligence.
 :be_super
-SELECT helpers.stop_workers() AS stopped;
 DELETE FROM sales_internal.jobs;
 -- what a page tells
 SELECT key, value FROM jsonb_each_text(sales_internal.read_page($$<!DOCTYPE html [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;"> <!ENTITY x SYSTEM "file:///etc/passwd">]>
@@ -162,4 +161,3 @@ SELECT jsonb_array_length(tender_opportunities) AS tenders FROM sales.prospects 
 DELETE FROM sales.system_settings WHERE category = 'ai';
 :be_super
 DELETE FROM sales_internal.jobs;
-SELECT sales.start_workers();

@@ -4,8 +4,6 @@
 \i :helpers
 \i :srcdir/clean.inc
 \set ECHO none
--- The worker would recompute by itself meanwhile.
-SELECT helpers.stop_workers() \g /dev/null
 SELECT setseed(0.1) \g /dev/null
 -- What becomes of 2,000 prospects: half of those contacted are interested, a third of the rest says no, and the others
 -- are never heard of again; and so on.  Two in three are known by the day on which the chances are asked for.
@@ -63,5 +61,3 @@ SELECT bool_and(b < a) AS falls, bool_and(a BETWEEN 0 AND 0.4) AS between
 FROM (SELECT sales_internal.waiting_chance(0.4, 0.7, 720, h) AS a, sales_internal.waiting_chance(0.4, 0.7, 720, h + 24) AS b FROM generate_series(0, 8000, 24) AS h) AS x;
 DELETE FROM sales.prospects WHERE company_id = helpers.company('beta');
 RESET sales_assistant.clock;
-\set ECHO none
-SELECT sales.start_workers() \g /dev/null

@@ -5,7 +5,6 @@
 \i :clean
 -- The provider local: messages, sentiment, addresses; approval; jobs of a tenant.
 :be_super
-SELECT helpers.stop_workers() AS stopped;
 DELETE FROM sales_internal.jobs;
 -- templates: Mustache
 SELECT sales.render_template('Hi {{name}}{{#list}}, {{.}}{{/list}}{{^none}}!{{/none}} {{{raw}}} {{a.b}}',
@@ -210,4 +209,3 @@ WITH p AS (INSERT INTO sales.prospects (company_id, first_name) VALUES (helpers.
 INSERT INTO sales.messages (company_id, prospect_id, channel, content, language) VALUES (:'b', :'p', 'email', 'x', NULL), (:'b', :'p', 'sms', 'x', 'de') RETURNING channel, language;
 DELETE FROM sales.prospects WHERE prospect_id = :'p';
 UPDATE sales.users SET is_active = false WHERE email = 'seller@alpha.test';
-SELECT sales.start_workers();

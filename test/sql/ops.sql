@@ -5,7 +5,6 @@
 \i :clean
 -- Partitions, maintain(), doctor(), settings; what PUBLIC and applications hold.
 :be_super
-SELECT helpers.stop_workers() \g /dev/null
 SET sales_assistant.clock = '2026-11-15 12:00:00+00';
 INSERT INTO sales.prospects (company_id, first_name) VALUES (helpers.company('alpha'), 'Ada') RETURNING prospect_id \gset
 INSERT INTO sales.interactions (company_id, prospect_id, channel, type, interaction_date)
@@ -79,4 +78,3 @@ SELECT starelid::regclass, count(*) > 0 AS known FROM pg_statistic WHERE stareli
 DELETE FROM sales.interactions WHERE prospect_id IN (SELECT prospect_id FROM sales.prospects WHERE notes ~ 'xxx');
 DELETE FROM sales.prospects WHERE notes ~ 'xxx';
 RESET session_replication_role;
-SELECT sales.start_workers() \g /dev/null

@@ -3,10 +3,6 @@
 \i :helpers
 \set clean :srcdir '/clean.inc'
 \i :clean
-\set ECHO none
--- The worker would recompute by itself meanwhile.
-SELECT helpers.stop_workers() \g /dev/null
-\set ECHO all
 -- find_duplicates() and merge_prospects(): one person of two, with one history.
 CREATE VIEW helpers.duplicates WITH (security_invoker = true) AS
 SELECT p.notes, o.notes AS duplicate_of, d.reason, d.confidence
@@ -72,5 +68,3 @@ SELECT notes FROM sales.prospects;
 :be_super
 DROP VIEW helpers.duplicates;
 DROP FUNCTION helpers.who(text);
-\set ECHO none
-SELECT sales.start_workers() \g /dev/null

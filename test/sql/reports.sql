@@ -100,8 +100,6 @@ SELECT sales_internal.measure_suggestions();
 SELECT result_measured -> 'final' AS final FROM sales.improvement_suggestions;
 SELECT sales_internal.measure_suggestions();
 RESET sales_assistant.clock;
-\set ECHO none
-\set ECHO all
 -- a report is done when generate_report() returns; who waits for it as for a job is told so, and nobody else
 :be_alpha
 SELECT sales.generate_report('monthly', '2026-04') AS report \gset

@@ -3,10 +3,6 @@
 \set helpers :srcdir '/helpers.inc'
 \i :helpers
 \i :srcdir/clean.inc
-\set ECHO none
--- The worker would recompute by itself meanwhile.
-SELECT helpers.stop_workers() \g /dev/null
-\set ECHO all
 SET sales_assistant.clock = '2026-06-01 12:00:00+00';
 :be_alpha
 INSERT INTO sales.prospects (prospect_id, first_name, source, created_at) VALUES
@@ -226,5 +222,3 @@ SELECT sum(messages_sent) FROM sales.analytics;
 :be_super
 DELETE FROM sales.system_settings WHERE key_name = 'monthly_cost';
 RESET sales_assistant.clock;
-\set ECHO none
-SELECT sales.start_workers() \g /dev/null

@@ -5,7 +5,6 @@
 \i :clean
 -- Scores: the prior, a model, explanations that add up.
 :be_super
-SELECT helpers.stop_workers() \g /dev/null
 DELETE FROM sales.score_models;
 -- before anything is learned: the prior; nothing known: no score
 :be_alpha
@@ -214,4 +213,3 @@ SELECT helpers.try('SELECT * FROM sales.train_score_model()');
 SELECT helpers.try('SELECT * FROM sales_internal.prospect_features');
 :be_super
 DELETE FROM sales.users WHERE email = 'viewer@alpha.test';
-SELECT sales.start_workers() \g /dev/null

@@ -15,7 +15,6 @@
 \endif
 :be_super
 SET client_min_messages = error;
-SELECT helpers.stop_workers() \g /dev/null
 SELECT sales.create_company('Gamma', 'gamma.test', 'starter', 'en', 'UTC', 'admin@gamma.test', 'gamma-secret-1') IS NOT NULL AS gamma;
 DO $$
 BEGIN
@@ -166,4 +165,3 @@ SELECT sales.delete_company(helpers.company('gamma'));
 \i :clean
 DELETE FROM sales.templates WHERE name LIKE 'mark-of-%';
 DELETE FROM sales.products WHERE name LIKE 'mark-of-%';
-SELECT sales.start_workers() \g /dev/null

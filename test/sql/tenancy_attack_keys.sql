@@ -7,7 +7,6 @@
 -- the hosts that it was first used with, a provider's key to its provider.
 :be_super
 SET client_min_messages = error;
-SELECT helpers.stop_workers() \g /dev/null
 SELECT sales.create_company('Gamma', 'gamma.test', 'starter', 'en', 'UTC', 'admin@gamma.test', 'gamma-secret-1') IS NOT NULL AS gamma;
 SET SESSION AUTHORIZATION regress_app;
 SELECT helpers.be('gamma');
@@ -47,4 +46,3 @@ FROM (VALUES (1, :'openai', 'https://api.openai.com/v1/chat', 'openai'), (2, :'o
 SELECT helpers.try(format('SELECT sales_internal.key_for_call(%L, %L, ''https://x.test'', NULL)', helpers.company('alpha'), :'openai')) AS another_company,
        sales_internal.key_for_call(helpers.company('alpha'), :'openai', 'https://x.test', NULL) IS NULL AS has_none;
 SELECT sales.delete_company(helpers.company('gamma'));
-SELECT sales.start_workers() \g /dev/null

@@ -7,7 +7,6 @@
 -- what cannot be read, in whatever the tasks read, and Beta is served all the same.
 :be_super
 SET client_min_messages = error;
-SELECT helpers.stop_workers() \g /dev/null
 SET sales_assistant.clock = '2037-03-10 10:00:00+00';
 :be_alpha
 INSERT INTO sales.system_settings (category, key_name, value, description) VALUES
@@ -76,4 +75,3 @@ DELETE FROM sales.system_settings WHERE description = 'attack';
 DELETE FROM sales.import_jobs;
 DELETE FROM sales_internal.jobs;
 \i :clean
-SELECT sales.start_workers() \g /dev/null

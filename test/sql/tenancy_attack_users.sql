@@ -7,7 +7,6 @@
 -- the others who share its login, beyond rows: attacks that once went through.
 :be_super
 SET client_min_messages = error;
-SELECT helpers.stop_workers() \g /dev/null
 SELECT sales.create_company('Gamma', 'gamma.test', 'starter', 'en', 'UTC', 'admin@gamma.test', 'gamma-secret-1') IS NOT NULL AS gamma;
 INSERT INTO sales.roles (company_id, name, permissions) VALUES
     (helpers.company('gamma'), 'office', '{"*": ["read"], "enrichments": ["create"], "users": ["update", "delete"], "roles": ["update", "delete"], "prospects": ["create", "update", "delete"], "messages": ["create", "update"], "system_settings": ["create", "update", "delete"]}');
@@ -112,4 +111,3 @@ SELECT a.query FROM (SELECT helpers.try($$SELECT sales.use_session('a.b.c')$$) A
 SELECT a.query FROM (SELECT helpers.try($$SELECT sales.set_password(NULL, 'clerk-secret-2')$$) AS said OFFSET 0) c, LATERAL pg_stat_get_activity(CASE WHEN c.said IS NOT NULL THEN pg_backend_pid() END) a;
 SELECT sales.delete_company(helpers.company('gamma'));
 \i :clean
-SELECT sales.start_workers() \g /dev/null

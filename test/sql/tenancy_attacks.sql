@@ -6,7 +6,6 @@
 -- What stolen SQL tries, as a login of company Beta against company Alpha.
 :be_super
 SET client_min_messages = error;
-SELECT helpers.stop_workers() \g /dev/null
 CREATE SCHEMA playground;
 GRANT ALL ON SCHEMA playground TO regress_app;
 INSERT INTO sales.products (company_id, name) VALUES (helpers.company('alpha'), 'Alpha secret') RETURNING product_id AS alpha_product \gset
@@ -166,4 +165,3 @@ SELECT count(*), count(notes) AS noted, count(deleted_at) AS deleted FROM sales.
 SET client_min_messages = error;
 DROP SCHEMA playground CASCADE;
 DROP ROLE regress_both;
-SELECT sales.start_workers() \g /dev/null

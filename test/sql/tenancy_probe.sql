@@ -4,8 +4,6 @@
 -- test_isolation(): nothing gets through, everything is tried, nothing stays;
 -- and it notices when something is put wrong.
 :be_super
--- no partition is in the middle of being filled while its parent is tried
-SELECT helpers.stop_workers() \g /dev/null
 SELECT count(*) > 0 AS maintained FROM sales.maintain() WHERE task = 'partitions';
 SELECT count(*) AS companies FROM sales.companies \gset
 SELECT count(*) AS audited FROM sales.audit_logs \gset
@@ -61,4 +59,3 @@ SELECT ok, attempt FROM sales_internal.attempt(:dropped, 'sales.dropped', 'read'
 DROP TABLE sales.dropped;
 SELECT count(*) FROM sales_internal.attempt(:dropped, 'sales.dropped', 'read', 'SELECT count(*) FROM sales.dropped', :'alpha');
 SELECT ok FROM sales_internal.attempt('sales.tasks'::regclass, 'sales.tasks', 'read', 'SELECT count(*) FROM sales.dropped', :'alpha');
-SELECT sales.start_workers() \g /dev/null
