@@ -54,9 +54,11 @@ SELECT sales_internal.train_scorecard('helpers.alike', 'won') AS alike, sales_in
 SELECT (SELECT model FROM sales_internal.scorecards WHERE model_id = :'alike')
      = (SELECT model FROM sales_internal.scorecards WHERE model_id = :'alike_too') AS same;
 -- training is ended by whoever ends the statement
+SET client_min_messages = warning;
 SET statement_timeout = '300ms';
 SELECT sales_internal.train_scorecard('helpers.long', 'won');
 RESET statement_timeout;
+SET client_min_messages = notice;
 -- more bad input: nothing to learn from, no rows, names in quotes, options and columns that are not there
 CREATE SCHEMA "Other Schema";
 CREATE TABLE "Other Schema"."Deals ""of"" 2026" ("The Key" uuid, "Größe" numeric(10, 2), "select" text, "Won?" boolean);

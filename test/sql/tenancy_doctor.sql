@@ -5,12 +5,6 @@
 -- doctor() names it, and test_isolation() gets through where a statement can.
 :be_super
 SET client_min_messages = error;
-SELECT sales.stop_workers() AS ran \gset
-DO $$ BEGIN
-    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'sales_assistant%') LOOP
-        PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
-    END LOOP;
-END $$;
 SELECT count(*) > 0 AS maintained FROM sales.maintain() WHERE task = 'partitions';
 CREATE TEMP VIEW told AS SELECT severity, finding FROM sales_internal.doctor_tenancy() ORDER BY severity, finding;
 CREATE TEMP VIEW got_through AS SELECT object, attempt FROM sales.test_isolation() WHERE ok IS NOT TRUE ORDER BY object, attempt;
@@ -96,4 +90,3 @@ SELECT * FROM told;
 SELECT * FROM got_through;
 ROLLBACK;
 SELECT * FROM told;
-SELECT CASE WHEN :'ran' THEN sales.start_workers() END \g /dev/null
