@@ -55,7 +55,7 @@ SELECT (SELECT model FROM sales_internal.scorecards WHERE model_id = :'alike')
      = (SELECT model FROM sales_internal.scorecards WHERE model_id = :'alike_too') AS same;
 -- training is ended by whoever ends the statement
 SET client_min_messages = warning;
-SET statement_timeout = '300ms';
+SET statement_timeout = '50ms';
 SELECT sales_internal.train_scorecard('helpers.long', 'won');
 RESET statement_timeout;
 SET client_min_messages = notice;
