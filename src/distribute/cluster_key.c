@@ -16,16 +16,13 @@
  */
 #include "postgres.h"
 
-#include <openssl/crypto.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/guc.h"
 #include "distribute/cluster_key.h"
 #include "miscadmin.h"
 
-static KeyRing ring;
-static struct stat ring_stat;
-static bool ring_loaded = false;
+static KeyFile keys;
 
 static void
 file_name(char path[MAXPGPATH])
@@ -33,38 +30,20 @@ file_name(char path[MAXPGPATH])
 	snprintf(path, MAXPGPATH, "%s.cluster.%u", guc_key_file, MyDatabaseId);
 }
 
-static bool
-is_unchanged(const struct stat *st)
-{
-	return ring_loaded && st->st_ino == ring_stat.st_ino && st->st_dev == ring_stat.st_dev &&
-		st->st_size == ring_stat.st_size && st->st_mtim.tv_sec == ring_stat.st_mtim.tv_sec &&
-		st->st_mtim.tv_nsec == ring_stat.st_mtim.tv_nsec;
-}
-
 const char *
 distribute_keys(const KeyRing **out)
 {
 	char		path[MAXPGPATH];
-	struct stat st;
-	KeyRing		fresh;
 	const char *message;
 
-	*out = &ring;
+	*out = &keys.ring;
 	if (!OidIsValid(MyDatabaseId))
 		return "keys of a cluster belong to a database";
 	file_name(path);
-	if (stat(path, &st) != 0 && errno == ENOENT)
+	message = key_file_load(&keys, path);
+	if (message != NULL && access(path, F_OK) != 0 && errno == ENOENT)
 		return "This node has no keys of the cluster; sales.distribute() on the coordinator sends them.";
-	if (is_unchanged(&st))
-		return NULL;
-	message = key_file_read(path, &fresh, &st);
-	if (message != NULL)
-		return message;
-	ring = fresh;
-	ring_stat = st;
-	ring_loaded = true;
-	OPENSSL_cleanse(&fresh, sizeof(fresh));
-	return NULL;
+	return message;
 }
 
 void

@@ -16,51 +16,26 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/guc.h"
 #include "secrets/key.h"
 
 #define NAME_PURPOSE "key name v1"
 
-static KeyRing ring;
-static struct stat ring_stat;
-static bool ring_loaded = false;
-
-static bool
-is_unchanged(const struct stat *st)
-{
-	return ring_loaded && st->st_ino == ring_stat.st_ino && st->st_dev == ring_stat.st_dev &&
-		st->st_size == ring_stat.st_size && st->st_mtim.tv_sec == ring_stat.st_mtim.tv_sec &&
-		st->st_mtim.tv_nsec == ring_stat.st_mtim.tv_nsec;
-}
+static KeyFile key_file;
 
 static const char *
 key_load(void)
 {
-	struct stat st;
-	KeyRing		fresh;
-	const char *message;
+	if (!key_file.is_loaded && access(guc_key_file, F_OK) != 0 && errno == ENOENT)
+	{
+		const char *message = key_file_create();
 
-	if (stat(guc_key_file, &st) == 0)
-	{
-		if (is_unchanged(&st))
-			return NULL;
-	}
-	else if (errno == ENOENT && !ring_loaded)
-	{
-		message = key_file_create();
 		if (message != NULL)
 			return message;
 	}
-	message = key_file_read(guc_key_file, &fresh, &st);
-	if (message != NULL)
-		return message;
-	ring = fresh;
-	ring_stat = st;
-	ring_loaded = true;
-	OPENSSL_cleanse(&fresh, sizeof(fresh));
-	return NULL;
+	return key_file_load(&key_file, guc_key_file);
 }
 
 bool
@@ -80,9 +55,9 @@ key_derive_nth(int n, const char *purpose, unsigned char out[KEY_SIZE])
 
 	if (message != NULL)
 		return message;
-	if (n >= ring.n)
+	if (n >= key_file.ring.n)
 		return "the key file does not hold so many keys";
-	return key_derive_of(ring.keys[n], purpose, out) ? NULL : "could not derive a key";
+	return key_derive_of(key_file.ring.keys[n], purpose, out) ? NULL : "could not derive a key";
 }
 
 const char *
@@ -116,7 +91,7 @@ key_ring_or_fail(void)
 
 	if (message != NULL)
 		fail(message);
-	return &ring;
+	return &key_file.ring;
 }
 
 void

@@ -41,6 +41,17 @@ extern void key_name(const unsigned char key[KEY_SIZE], char name[KEY_NAME_SIZE]
 /* Reads the keys of a file; null, or what is wrong with it (static). */
 extern const char *key_file_read(const char *path, KeyRing *ring, struct stat *st);
 
+/* What a process keeps of a file of keys. */
+typedef struct KeyFile
+{
+	bool		is_loaded;
+	KeyRing		ring;
+	struct stat stat;			/* of the file that it was read from */
+} KeyFile;
+
+/* The same for one that is kept, which is read again where its inode, size or time has changed. */
+extern const char *key_file_load(KeyFile *file, const char *path);
+
 /*
  * Puts these keys into the key file, in one step that a crash either undoes or
  * keeps; null, or why that is not possible (static): then the file is as it was.

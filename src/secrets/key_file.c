@@ -125,6 +125,33 @@ key_file_read(const char *path, KeyRing *ring, struct stat *st)
 	return message;
 }
 
+static bool
+is_unchanged(const KeyFile *file, const struct stat *st)
+{
+	return file->is_loaded && st->st_ino == file->stat.st_ino && st->st_dev == file->stat.st_dev &&
+		st->st_size == file->stat.st_size && st->st_mtim.tv_sec == file->stat.st_mtim.tv_sec &&
+		st->st_mtim.tv_nsec == file->stat.st_mtim.tv_nsec;
+}
+
+const char *
+key_file_load(KeyFile *file, const char *path)
+{
+	struct stat st;
+	KeyRing		fresh;
+	const char *message;
+
+	if (stat(path, &st) == 0 && is_unchanged(file, &st))
+		return NULL;
+	message = key_file_read(path, &fresh, &st);
+	if (message != NULL)
+		return message;
+	file->ring = fresh;
+	file->stat = st;
+	file->is_loaded = true;
+	OPENSSL_cleanse(&fresh, sizeof(fresh));
+	return NULL;
+}
+
 /* --- writing --- */
 
 /* Writes a new file that only the server's user can read, down to the disk. */
