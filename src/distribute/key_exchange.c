@@ -163,14 +163,13 @@ open_box(const unsigned char *box, int size, KeyRing *ring)
 
 /* --- the keys of this node --- */
 
-static void
-fingerprint(const KeyRing *ring, char text[2 * FINGERPRINT_SIZE + 1])
+static char *
+fingerprint(const KeyRing *ring)
 {
 	unsigned char hash[SHA256_DIGEST_LENGTH];
 
 	SHA256((const unsigned char *) ring->keys, ring->n * KEY_SIZE, hash);
-	for (int i = 0; i < FINGERPRINT_SIZE; i++)
-		snprintf(text + 2 * i, 3, "%02x", hash[i]);
+	return to_hex(hash, FINGERPRINT_SIZE);
 }
 
 /* sales_internal.key_fingerprint(): tells the keys of nodes apart and nothing else; null: none. */
@@ -178,12 +177,10 @@ Datum
 sales_key_fingerprint(PG_FUNCTION_ARGS)
 {
 	const KeyRing *ring;
-	char		text[2 * FINGERPRINT_SIZE + 1];
 
 	if (distribute_keys(&ring) != NULL)
 		PG_RETURN_NULL();
-	fingerprint(ring, text);
-	PG_RETURN_TEXT_P(cstring_to_text(text));
+	PG_RETURN_TEXT_P(cstring_to_text(fingerprint(ring)));
 }
 
 /* sales_internal.exchange_key(): the public half of this node's pair, hexadecimal. */
@@ -205,20 +202,18 @@ static void
 renew_own(KeyRing *ring)
 {
 	const KeyRing *old;
-	char		before[2 * FINGERPRINT_SIZE + 1] = "";
-	char		after[2 * FINGERPRINT_SIZE + 1];
+	const char *before = "";
 
 	ring->n = 1;
 	if (distribute_keys(&old) == NULL)
 	{
 		memcpy(ring->keys[0], old->keys[0], KEY_SIZE);
-		fingerprint(old, before);
+		before = fingerprint(old);
 	}
 	else if (!pg_strong_random(ring->keys[0], KEY_SIZE))
 		elog(ERROR, "could not generate a random key");
 	ring->n += audit_keys(ring->keys + 1, KEY_RING_SIZE - 1);
-	fingerprint(ring, after);
-	if (strcmp(before, after) != 0)
+	if (strcmp(before, fingerprint(ring)) != 0)
 		distribute_keys_replace(ring);
 }
 
@@ -230,13 +225,13 @@ Datum
 sales_share_key(PG_FUNCTION_ARGS)
 {
 	KeyRing		ring;
-	char		mine[2 * FINGERPRINT_SIZE + 1];
+	const char *mine;
 	StringInfoData boxes;
 	int			sent = 0;
 
 	require_superuser();
 	renew_own(&ring);
-	fingerprint(&ring, mine);
+	mine = fingerprint(&ring);
 	initStringInfo(&boxes);
 	SPI_connect();
 	spi_run("SELECT pg_catalog.split_part(r.result, '|', 1), pg_catalog.split_part(r.result, '|', 2) "
