@@ -204,29 +204,24 @@ job_call(const Job *job, const char *function, const char *response)
 }
 
 bool
-job_is_outcome(const char *json)
+job_is_outcome(const char *json, bool *is_done)
 {
 	json_t	   *value;
+	json_t	   *outcome;
+	const char *word;
 	bool		is_outcome;
 
 	/* jsonb prints keys without escapes: most requests need not be read for it */
 	if (strstr(json, "\"outcome\"") == NULL)
 		return false;
 	value = json_loads(json, JSON_DECODE_ANY, NULL);
-	is_outcome = json_object_get(value, "outcome") != NULL;
+	outcome = json_object_get(value, "outcome");
+	is_outcome = outcome != NULL;
+	word = json_string_value(outcome);
+	if (is_done != NULL)
+		*is_done = word != NULL && strcmp(word, "done") == 0;
 	json_decref(value);
 	return is_outcome;
-}
-
-bool
-job_is_done(const char *outcome)
-{
-	json_t	   *value = json_loads(outcome, JSON_DECODE_ANY, NULL);
-	const char *word = json_string_value(json_object_get(value, "outcome"));
-	bool		done = word != NULL && strcmp(word, "done") == 0;
-
-	json_decref(value);
-	return done;
 }
 
 char *
@@ -234,7 +229,7 @@ job_prepare(const Job *job)
 {
 	char	   *json = job_call(job, job->prepare, NULL);
 
-	if (job->mode == JOB_HTTP || job_is_outcome(json))
+	if (job->mode == JOB_HTTP || job_is_outcome(json, NULL))
 		return json;
 	return psprintf("{\"outcome\": \"done\", \"result\": %s}", json);
 }

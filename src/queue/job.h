@@ -69,11 +69,8 @@ extern void job_check_calls_allowed(const Job *job);
  */
 extern char *job_prepare(const Job *job);
 
-/* Is this JSON an outcome, rather than a request? */
-extern bool job_is_outcome(const char *json);
-
-/* Is this outcome "done"? */
-extern bool job_is_done(const char *outcome);
+/* Is this JSON an outcome, rather than a request?  Then *is_done: is it "done"?  (is_done may be null.) */
+extern bool job_is_outcome(const char *json, bool *is_done);
 
 /* The secret that a request names by "api_key_id", opened; null if none. */
 extern char *job_secret(const Job *job, const char *request);

@@ -127,7 +127,7 @@ run_to_outcome(const Job *job)
 {
 	char	   *json = job_prepare(job);
 
-	while (job->mode == JOB_HTTP && !job_is_outcome(json))
+	while (job->mode == JOB_HTTP && !job_is_outcome(json, NULL))
 	{
 		char	   *secret;
 		char	   *response;

@@ -55,7 +55,7 @@ typedef struct OpenCall
 	HttpCall   *http;
 	CURLcode	result;
 	bool		was_kept;		/* its answer could not be written the first time */
-	struct OpenCall *next;		/* in prepared, finished or kept */
+	struct OpenCall *next;		/* in prepared or a CallQueue */
 	struct OpenCall *left;		/* in all */
 	struct OpenCall *right;
 } OpenCall;
@@ -63,10 +63,16 @@ typedef struct OpenCall
 static OpenCall *all = NULL;
 static int	open_calls = 0;
 static OpenCall *prepared = NULL;	/* to start once their claim is committed */
-static OpenCall *finished = NULL;	/* to be settled, first come first */
-static OpenCall **finished_end = &finished;
-static OpenCall *kept = NULL;	/* to be settled again, first come first */
-static OpenCall **kept_end = &kept;
+
+/* First come, first out. */
+typedef struct CallQueue
+{
+	OpenCall   *first;
+	OpenCall   *last;
+} CallQueue;
+
+static CallQueue finished = {NULL, NULL};	/* to be settled */
+static CallQueue kept = {NULL, NULL};	/* to be settled again */
 static int64 kept_due = 0;		/* when, by clock_monotonic() */
 static bool disk_full = false;	/* it is what the transaction failed by */
 
@@ -162,14 +168,32 @@ make_call(const Job *job, const char *request, const char *secret)
 }
 
 static void
+put_last(CallQueue *queue, OpenCall *open)
+{
+	open->next = NULL;
+	if (queue->first == NULL)
+		queue->first = open;
+	else
+		queue->last->next = open;
+	queue->last = open;
+}
+
+static OpenCall *
+take_first(CallQueue *queue)
+{
+	OpenCall   *open = queue->first;
+
+	queue->first = open->next;
+	return open;
+}
+
+static void
 call_done(HttpCall *call, CURLcode result)
 {
 	OpenCall   *open = call->owner;
 
 	open->result = result;
-	open->next = NULL;
-	*finished_end = open;
-	finished_end = &open->next;
+	put_last(&finished, open);
 }
 
 void
@@ -199,38 +223,27 @@ worker_open_calls(void)
 static void
 keep_answer(OpenCall *open)
 {
-	if (kept == NULL)
+	if (kept.first == NULL)
 		kept_due = clock_monotonic() + KEEP_MS * INT64CONST(1000);
 	open->was_kept = true;
-	open->next = NULL;
-	*kept_end = open;
-	kept_end = &open->next;
+	put_last(&kept, open);
 }
 
 /* Some of the kept answers are finished calls again, when it is time. */
 static void
 take_kept(void)
 {
-	if (kept == NULL || clock_monotonic() < kept_due)
+	if (kept.first == NULL || clock_monotonic() < kept_due)
 		return;
 	kept_due = clock_monotonic() + KEEP_MS * INT64CONST(1000);
-	for (int i = 0; kept != NULL && i < KEPT_AT_ONCE; i++)
-	{
-		OpenCall   *open = kept;
-
-		kept = open->next;
-		if (kept == NULL)
-			kept_end = &kept;
-		open->next = NULL;
-		*finished_end = open;
-		finished_end = &open->next;
-	}
+	for (int i = 0; kept.first != NULL && i < KEPT_AT_ONCE; i++)
+		put_last(&finished, take_first(&kept));
 }
 
 long
 worker_settle_ms(void)
 {
-	return finished != NULL ? 0 : kept == NULL ? INT_MAX
+	return finished.first != NULL ? 0 : kept.first == NULL ? INT_MAX
 		: Max((kept_due - clock_monotonic() + 999) / 1000, 0);
 }
 
@@ -265,6 +278,7 @@ step_turn(void *arg)
 	const Job  *job = turn->job;
 	char	   *json;
 	char	   *secret;
+	bool		is_done;
 	double		lease_s;
 
 	if (turn->outcome != NULL)
@@ -278,9 +292,9 @@ step_turn(void *arg)
 		return;
 	}
 	json = turn->response == NULL ? job_prepare(job) : job_answer(job, turn->response);
-	if (job_is_outcome(json))
+	if (job_is_outcome(json, &is_done))
 	{
-		turn->ends_later = turn->together && !job->keyed && job_is_done(json);
+		turn->ends_later = turn->together && !job->keyed && is_done;
 		if (turn->ends_later)
 			turn->outcome = json;
 		else
@@ -568,13 +582,8 @@ worker_settle_calls(void)
 	char	   *problem;
 
 	take_kept();
-	while (finished != NULL && batch.n < TURNS_PER_TRANSACTION)
-	{
-		batch.calls[batch.n++] = finished;
-		finished = finished->next;
-	}
-	if (finished == NULL)
-		finished_end = &finished;
+	while (finished.first != NULL && batch.n < TURNS_PER_TRANSACTION)
+		batch.calls[batch.n++] = take_first(&finished);
 	if (batch.n == 0)
 		return false;
 	problem = worker_in_transaction(step_settle, &batch);
@@ -591,7 +600,7 @@ worker_settle_calls(void)
 		else
 			end_call(batch.calls[i], problem == NULL && batch.settled[i]);
 	}
-	return finished != NULL;
+	return finished.first != NULL;
 }
 
 PG_FUNCTION_INFO_V1(sales_open_calls);
