@@ -239,14 +239,6 @@ COMMENT ON FUNCTION sales_internal.clock_was_set(interval) IS
     'Plans again what was planned by a clock that has been set since, by so much: forward, or back if it is negative';
 REVOKE ALL ON FUNCTION sales_internal.clock_was_set(interval) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION sales_internal.settle_job(job uuid, claim bigint, outcome jsonb) RETURNS text
-LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT s.state FROM sales_internal.settle_jobs(ARRAY[job], ARRAY[claim], ARRAY[outcome]) s $$;
-COMMENT ON FUNCTION sales_internal.settle_job(uuid, bigint, jsonb) IS
-    'Ends one claimed job, by hand; null if its claim was lost or cancelled';
-REVOKE ALL ON FUNCTION sales_internal.settle_job(uuid, bigint, jsonb) FROM PUBLIC;
-
 -- Seconds until something becomes due that is not due yet: what is due now and
 -- was not claimed has to wait for a place, and that is told by the end of a call.
 CREATE OR REPLACE FUNCTION sales_internal.seconds_until_due(with_tasks boolean DEFAULT true) RETURNS double precision

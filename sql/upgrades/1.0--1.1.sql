@@ -45,6 +45,8 @@ CREATE INDEX jobs_queued_idx ON sales_internal.jobs (company_id, priority DESC, 
 CREATE INDEX jobs_run_at_idx ON sales_internal.jobs (run_at) WHERE state = 'queued' AND NOT due;
 -- What a claim tells has changed.
 DROP FUNCTION sales_internal.claim_jobs(integer, integer, boolean);
+-- settle_jobs() ends many at a time.
+DROP FUNCTION sales_internal.settle_job(uuid, bigint, jsonb);
 
 -- Undoes what enrichments and addresses became too: a column of another name.
 DROP FUNCTION sales_internal.undone_changes(uuid);
