@@ -223,6 +223,7 @@ DECLARE
     moment timestamp := sales_internal.now();
     wanted record;
     state text;
+    is_spread boolean;         -- over the nodes of a cluster
 BEGIN
     IF NOT sales_internal.take_lock(hashtextextended('sales_assistant partitions', 0), false) THEN
         RETURN 0;
@@ -250,10 +251,10 @@ BEGIN
         GROUP BY w.parent, w.at ORDER BY w.parent, abs(extract(epoch FROM w.at - moment)), w.at
     LOOP
         state := sales_internal.partition_state(wanted.parent, wanted.at);
-        CONTINUE WHEN state = 'attached'
-            OR (wanted.has_rows AND format('sales.%I', wanted.parent)::regclass = ANY (sales_internal.citus_tables()));
+        is_spread := coalesce(format('sales.%I', wanted.parent)::regclass = ANY (sales_internal.citus_tables()), false);
+        CONTINUE WHEN state = 'attached' OR (wanted.has_rows AND is_spread);
         UPDATE sales_internal.periodic_tasks SET next_run = sales_internal.now() WHERE name = 'partitions';
-        IF state IS NULL AND NOT coalesce(format('sales.%I', wanted.parent)::regclass = ANY (sales_internal.citus_tables()), false) THEN
+        IF state IS NULL AND NOT is_spread THEN
             PERFORM sales_internal.lock_for_partition(wanted.parent, false);
             PERFORM sales_internal.prepare_partition(wanted.parent, wanted.at);
             RETURN 0;
