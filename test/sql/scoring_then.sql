@@ -3,15 +3,6 @@
 \i :helpers
 \set clean :srcdir '/clean.inc'
 -- Scores: nothing of what came later is learned from; one company's trouble is its own.
-SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'sales_assistant%') AS worker_ran \gset
-SELECT sales.stop_workers() \g /dev/null
-DO $$
-BEGIN
-    WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type LIKE 'sales_assistant%') LOOP
-        PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
-    END LOOP;
-END
-$$;
 -- not what addresses and enrichments became: a country mended or an address replaced, an answer that came, a confidence that was changed
 :be_super
 \i :clean
@@ -63,6 +54,3 @@ SELECT sales_internal.keep_scores() >= 1 AS scored;
 SELECT first_name, ai_score IS NOT NULL AS scored FROM sales.prospects ORDER BY 1;
 DELETE FROM sales.score_models;
 \i :clean
-\if :worker_ran
-SELECT sales.start_workers() \g /dev/null
-\endif
