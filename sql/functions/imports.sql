@@ -370,10 +370,11 @@ BEGIN
     UPDATE sales.prospects p SET address_id = m.fresh
     FROM pg_temp.sales_assistant_moved m WHERE p.company_id = m.company_id AND p.prospect_id = m.prospect_id;
     UPDATE pg_temp.sales_assistant_import b SET changed = true FROM pg_temp.sales_assistant_moved m WHERE b.row_number = m.row_number;
+    -- (made into JSON aside: on a cluster an UPDATE calls no stable function of columns)
     UPDATE sales_internal.import_changes c
-    SET address_id = m.fresh, before = c.before || jsonb_build_object('address_id', m.address_id),
-        after = coalesce(c.after, '{}') || jsonb_build_object('address_id', m.fresh)
-    FROM pg_temp.sales_assistant_moved m
+    SET address_id = m.fresh, before = c.before || m.before, after = coalesce(c.after, '{}') || m.after
+    FROM (SELECT t.company_id, t.run_id, t.prospect_id, t.fresh, jsonb_build_object('address_id', t.address_id) AS before,
+                 jsonb_build_object('address_id', t.fresh) AS after FROM pg_temp.sales_assistant_moved t OFFSET 0) m
     WHERE c.company_id = m.company_id AND c.run_id = m.run_id AND c.prospect_id = m.prospect_id;
     DROP TABLE pg_temp.sales_assistant_moved;
 END
