@@ -257,18 +257,32 @@ $$;
 COMMENT ON FUNCTION sales_internal.audit_scope() IS 'The current company; all of them for sales_admin without a tenant';
 REVOKE ALL ON FUNCTION sales_internal.audit_scope() FROM PUBLIC;
 
+-- What is said to be there cannot be taken away unseen afterwards: it is sealed
+-- first, where this transaction can write, sees what others sealed, and need not
+-- wait for one of them.
 CREATE OR REPLACE FUNCTION sales.verify_audit("from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
 RETURNS TABLE (period date, rows bigint, ok boolean, detail text)
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
 AS $$
-    SELECT v.period, v.rows, v.ok,
-           CASE WHEN sales.current_company_id() IS NULL THEN concat_ws(': ', d.domain, nullif(v.detail, '')) ELSE v.detail END
-    FROM sales_internal.audit_scope() c JOIN sales.companies d ON d.company_id = c
-    CROSS JOIN LATERAL sales_internal.verify_audit_of(c, coalesce(date_trunc('month', "from")::date, '2000-01-01'),
-                                                      coalesce(date_trunc('month', "to")::date, '2999-12-01')) v
-    ORDER BY v.period, c
+DECLARE
+    companies uuid[] := ARRAY(SELECT sales_internal.audit_scope());
+    company uuid;
+BEGIN
+    IF current_setting('transaction_read_only') = 'off' AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
+        FOREACH company IN ARRAY companies LOOP
+            PERFORM sales_internal.seal_audit(company) WHERE sales_internal.take_lock(sales_internal.seal_lock_key(company), false);
+        END LOOP;
+    END IF;
+    RETURN QUERY
+        SELECT v.period, v.rows, v.ok,
+               CASE WHEN sales.current_company_id() IS NULL THEN concat_ws(': ', d.domain, nullif(v.detail, '')) ELSE v.detail END
+        FROM unnest(companies) c JOIN sales.companies d ON d.company_id = c
+        CROSS JOIN LATERAL sales_internal.verify_audit_of(c, coalesce(date_trunc('month', "from")::date, '2000-01-01'),
+                                                          coalesce(date_trunc('month', "to")::date, '2999-12-01')) v
+        ORDER BY v.period, c;
+END
 $$;
 COMMENT ON FUNCTION sales.verify_audit(timestamptz, timestamptz) IS
     'Is the audit log as it was written?  A row for each month; where not ok, detail says what was changed, added or removed';
@@ -287,8 +301,10 @@ DECLARE
     heads jsonb := '[]';
 BEGIN
     FOR company IN SELECT sales_internal.audit_scope() LOOP
+        -- Who asks for all companies does not wait for one that holds its own lock.
         IF current_setting('transaction_read_only') = 'off' THEN
-            PERFORM sales_internal.seal_audit(company);
+            PERFORM sales_internal.seal_audit(company)
+            WHERE sales_internal.take_lock(sales_internal.seal_lock_key(company), sales.current_company_id() IS NOT NULL);
         END IF;
         heads := heads || coalesce((
             SELECT jsonb_agg(jsonb_build_object('company_id', m.company_id, 'period', m.month, 'rows', m.rows, 'seal', m.seal_no,
