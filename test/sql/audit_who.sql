@@ -4,7 +4,6 @@
 -- Who did it, from where and on what basis; what goes out by COPY in whatever form;
 -- nobody at all changes the log; erasure leaves what an anchor proves.
 :be_super
-SELECT helpers.stop_workers() AS stopped \g /dev/null
 SELECT sales.create_company('Who', 'who.test', 'business', 'en', 'UTC', 'admin@who.test', 'who-secret-1') AS who,
        sales.create_company('Whom', 'whom.test', 'business', 'en', 'UTC', 'admin@whom.test', 'whom-secret-1') AS whom \gset
 SELECT set_config('helpers.start', sales.uuidv7()::text, false) \g /dev/null
@@ -201,4 +200,3 @@ SELECT count(sales.delete_company(company_id)) FROM sales.companies WHERE domain
 DROP ROLE regress_owner;
 DROP VIEW helpers.log;
 DROP FUNCTION helpers.names(), helpers.exported(), helpers.attempts(), helpers.refused_to(regrole);
-SELECT sales.start_workers() \g /dev/null
