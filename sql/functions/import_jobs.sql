@@ -162,7 +162,7 @@ BEGIN
     IF sales_internal.restoring() THEN
         RETURN NEW;
     END IF;
-    IF TG_OP = 'INSERT' OR config IS DISTINCT FROM OLD.source_config OR NEW.source_type <> OLD.source_type
+    IF TG_OP = 'INSERT' OR config - 'data' IS DISTINCT FROM OLD.source_config - 'data' OR NEW.source_type <> OLD.source_type
        OR NEW.field_mapping IS DISTINCT FROM OLD.field_mapping THEN
         IF jsonb_typeof(config) <> 'object' THEN
             RAISE invalid_parameter_value USING MESSAGE = 'source_config must be a JSON object', HINT = 'See docs/imports.md.';

@@ -41,7 +41,7 @@ FROM (VALUES
     ('sales.import_runs', 'mention', 'redact', 'How an import went', 'mapping options error progress'),
     ('sales.import_runs', 'none', 'keep', 'State', 'status detected'),
     ('sales.import_jobs', 'mention', 'redact', 'How an import went', 'error_log'),
-    ('sales.import_jobs', 'none', 'keep', 'Set-up of an import', 'name source_config schedule_cron field_mapping'),
+    ('sales.import_jobs', 'none', 'keep', 'Set-up of an import; erase_import_files() replaces what names the person in data that it holds', 'name source_config schedule_cron field_mapping'),
     ('sales_internal.import_changes', 'prospect', 'delete', 'Undoing an import', 'before after'),
     ('sales_internal.jobs', 'key', 'erase', 'Work about the person: calls of services and their answers', 'args result error'),
     ('sales_internal.jobs', 'mention', 'redact', 'Work under way is not doubled', 'unique_key'),
@@ -92,8 +92,10 @@ FROM (VALUES
     ('sales_internal.countries', 'none', 'keep', 'Reference data', 'iso2 iso3 language names'),
     ('sales_internal.nace_cpv', 'none', 'keep', 'Reference data', 'section cpv'),
     ('sales_internal.email_lists', 'none', 'keep', 'Reference data', 'kind value'),
-    ('sales.import_uploads', 'none', 'keep', 'Files on their way into an import, removed by it', 'name content'),
-    ('sales_internal.import_files', 'none', 'keep', 'Files of a run under way', 'source_key name content state'),
+    ('sales.import_uploads', 'mention', 'redact', 'Files on their way into an import', 'name'),
+    ('sales.import_uploads', 'none', 'keep', 'Files on their way into an import, removed by it; erase_import_files() removes one that names the person', 'content'),
+    ('sales_internal.import_files', 'mention', 'redact', 'Files of a run under way, or that failed', 'name'),
+    ('sales_internal.import_files', 'none', 'keep', 'Files of a run under way, or that failed; erase_import_files() removes one that names the person', 'source_key content state'),
     ('sales_internal.import_taken', 'none', 'keep', 'Which files and mails were taken', 'source_key'),
     ('sales_internal.import_headers', 'none', 'keep', 'Reference data', 'header field'),
     ('sales_internal.scorecards', 'none', 'keep', 'Weights of a model; categories are sectors, sources, ranks and countries', 'label model options'),
@@ -584,6 +586,66 @@ COMMENT ON FUNCTION sales_internal.erase_mentions(uuid, sales_internal.person_pa
     'Replaces what names the person in rows about others, reports, jobs and rejects, and says how many rows of each table';
 REVOKE ALL ON FUNCTION sales_internal.erase_mentions(uuid, sales_internal.person_pattern) FROM PUBLIC;
 
+-- Files that wait for an import, or for one that failed to be tried again: one that names
+-- the person goes, and so does one that cannot be read.  What a run under way has in hand
+-- is what the company sends it, and gone at its end.
+CREATE OR REPLACE FUNCTION sales_internal.erase_import_files(company uuid, pattern sales_internal.person_pattern) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    file record;
+    opened record;
+    named boolean;
+    jobs bigint;
+    files bigint := 0;
+    uploads bigint := 0;
+BEGIN
+    UPDATE sales.import_jobs i
+    SET source_config = jsonb_set(i.source_config, '{data}', to_jsonb(sales_internal.redact(i.source_config ->> 'data', pattern)))
+    WHERE i.company_id = company AND i.source_config ? 'data' AND sales_internal.mentions(i.source_config ->> 'data', pattern);
+    GET DIAGNOSTICS jobs = ROW_COUNT;
+    FOR file IN
+        SELECT f.file_id AS id, NULL::uuid AS upload_id, f.run_id, octet_length(f.content)::bigint AS size, r.options, f.source_key LIKE 'part/%' AS is_part
+        FROM sales_internal.import_files f JOIN sales.import_runs r ON r.company_id = company AND r.run_id = f.run_id
+        WHERE f.company_id = company AND f.content IS NOT NULL AND r.status <> 'running'
+        UNION ALL
+        SELECT u.upload_id, u.upload_id, NULL, sum(octet_length(u.content)), '{}', false FROM sales.import_uploads u
+        WHERE u.company_id = company
+          AND NOT EXISTS (SELECT FROM sales_internal.import_files f JOIN sales.import_runs r ON r.company_id = company AND r.run_id = f.run_id
+                          WHERE f.company_id = company AND f.file_id = u.upload_id AND r.status = 'running')
+        GROUP BY u.upload_id
+    LOOP
+        named := file.is_part;
+        IF NOT named THEN
+            BEGIN
+                SELECT * INTO opened FROM sales_internal.csv_open_file(company, file.id, file.size, file.options ->> 'encoding', file.options ->> 'delimiter');
+                named := sales_internal.mentions(array_to_string(opened.headers, ' '), pattern)
+                         OR EXISTS (SELECT FROM sales_internal.csv_fields() f WHERE sales_internal.mentions(f.raw, pattern));
+                PERFORM sales_internal.csv_close();
+            EXCEPTION WHEN data_exception THEN
+                named := true;
+            END;
+        END IF;
+        CONTINUE WHEN NOT named;
+        IF file.upload_id IS NOT NULL THEN
+            DELETE FROM sales.import_uploads u WHERE u.company_id = company AND u.upload_id = file.upload_id;
+            uploads := uploads + 1;
+        ELSE
+            DELETE FROM sales_internal.import_files f WHERE f.company_id = company AND f.file_id = file.id;
+            UPDATE sales.import_runs r SET error = concat_ws(E'\n', r.error, 'a file of it was removed, as a person was erased')
+            WHERE r.company_id = company AND r.run_id = file.run_id AND NOT file.is_part;
+            files := files + 1;
+        END IF;
+    END LOOP;
+    RETURN jsonb_strip_nulls(jsonb_build_object('sales.import_jobs', nullif(jobs, 0), 'sales.import_uploads', nullif(uploads, 0),
+                                                'sales_internal.import_files', nullif(files, 0)));
+END
+$$;
+COMMENT ON FUNCTION sales_internal.erase_import_files(uuid, sales_internal.person_pattern) IS
+    'Removes files that wait to be imported and name the person, and says how many';
+REVOKE ALL ON FUNCTION sales_internal.erase_import_files(uuid, sales_internal.person_pattern) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales_internal.erase_person(company uuid, person uuid, basis text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -614,7 +676,8 @@ BEGIN
     -- an audit row of an erasure would hold what was erased
     PERFORM sales_internal.audit_open_door();
     counts := sales_internal.erase_own_rows(company, person, keys);
-    counts := jsonb_build_object('erased', counts, 'redacted', sales_internal.erase_mentions(company, pattern));
+    counts := jsonb_build_object('erased', counts, 'files', sales_internal.erase_import_files(company, pattern),
+                                 'redacted', sales_internal.erase_mentions(company, pattern));
     PERFORM sales_internal.audit_close_door();
     -- last: whoever was changing one of these rows has ended, and its audit rows are seen
     PERFORM sales_internal.erase_audit(company, keys, pattern);

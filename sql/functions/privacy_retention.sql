@@ -111,20 +111,25 @@ $$;
 COMMENT ON FUNCTION sales_internal.retain_jobs(uuid) IS 'Removes ended jobs of a company, or of the platform, whose retention is over, and returns how many';
 REVOKE ALL ON FUNCTION sales_internal.retain_jobs(uuid) FROM PUBLIC;
 
--- What an import did not take, and what it would need to be undone.
+-- What an import did not take, its files among it, and what it would need to be undone.
 CREATE OR REPLACE FUNCTION sales_internal.retain_rejects(company uuid) RETURNS bigint
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH old_runs AS MATERIALIZED (
-        SELECT r.run_id FROM sales.import_runs r
+        SELECT r.run_id, r.status FROM sales.import_runs r
         WHERE r.company_id = company AND r.started_at < sales_internal.retention_limit(company, 'rejects_days')),
     rejects AS (DELETE FROM sales.import_rejects j WHERE j.company_id = company AND j.run_id IN (SELECT run_id FROM old_runs) RETURNING 1),
-    changes AS (DELETE FROM sales_internal.import_changes c WHERE c.company_id = company AND c.run_id IN (SELECT run_id FROM old_runs) RETURNING 1)
-    SELECT (SELECT count(*) FROM rejects) + (SELECT count(*) FROM changes)
+    changes AS (DELETE FROM sales_internal.import_changes c WHERE c.company_id = company AND c.run_id IN (SELECT run_id FROM old_runs) RETURNING 1),
+    files AS (DELETE FROM sales_internal.import_files f WHERE f.company_id = company AND f.run_id IN (SELECT run_id FROM old_runs o WHERE o.status <> 'running') RETURNING 1),
+    uploads AS (DELETE FROM sales.import_uploads u
+                WHERE u.company_id = company AND u.created_at < sales_internal.retention_limit(company, 'rejects_days')
+                  AND NOT EXISTS (SELECT FROM sales_internal.import_files f JOIN sales.import_runs r ON r.company_id = company AND r.run_id = f.run_id
+                                  WHERE f.company_id = company AND f.file_id = u.upload_id AND r.status = 'running') RETURNING 1)
+    SELECT (SELECT count(*) FROM rejects) + (SELECT count(*) FROM changes) + (SELECT count(*) FROM files) + (SELECT count(*) FROM uploads)
 $$;
 COMMENT ON FUNCTION sales_internal.retain_rejects(uuid) IS
-    'Removes rejected rows of old imports and what undoing them would need, and returns how many';
+    'Removes rejected rows and files of old imports and what undoing them would need, and returns how many';
 REVOKE ALL ON FUNCTION sales_internal.retain_rejects(uuid) FROM PUBLIC;
 
 -- Periodic task.  A company whose setting is wrong keeps everything and does not
