@@ -145,6 +145,48 @@ SELECT p.first_name, response_content FROM sales.interactions i JOIN sales.prosp
 SELECT name, (total_recipients, emails_sent, emails_delivered, emails_opened, emails_clicked, emails_replied) =
     (SELECT count(*) FILTER (WHERE step_number = 1)::int, count(sent_at)::int, count(delivered_at)::int, count(opened_at)::int, count(clicked_at)::int, count(replied_at)::int FROM sales.campaign_recipients r WHERE r.campaign_id = c.campaign_id) AS equal
 FROM sales.email_campaigns c ORDER BY 1;
+-- a campaign whose time has come without a mailbox to send from waits for one, and holds up no other company's
+SET sales_assistant.clock = '2037-03-20 10:00:00+00';
+DELETE FROM sales.suppressions;
+INSERT INTO sales.email_campaigns (campaign_id, company_id, name, template_id, schedule_type, scheduled_at, target_filter)
+SELECT ('00000000-0000-7000-8000-00000000' || left(lower(name), 1) || '0c4')::uuid, company_id, 'Unsent', ('00000000-0000-7000-8000-0000000000' || left(lower(name), 1) || '9')::uuid, 'scheduled', '2037-03-20 11:00+00', '{"first_name": ["P1", "P2"]}' FROM sales.companies;
+:be_alpha
+SELECT sales.launch_campaign('00000000-0000-7000-8000-00000000a0c4');
+:be_beta
+SELECT sales.launch_campaign('00000000-0000-7000-8000-00000000b0c4');
+:be_super
+UPDATE sales.mailboxes SET is_active = false WHERE company_id = helpers.company('alpha');
+SET sales_assistant.clock = '2037-03-20 11:00:00+00';
+SELECT sales_internal.run_campaigns() > 0 AS ran;
+SELECT c.name, e.status, e.runs, e.total_recipients FROM sales.email_campaigns e JOIN sales.companies c USING (company_id) WHERE e.name = 'Unsent' ORDER BY 1;
+SELECT severity, finding FROM sales_internal.doctor_campaigns() WHERE finding LIKE '%Unsent%';
+UPDATE sales.mailboxes SET is_active = true WHERE company_id = helpers.company('alpha');
+SELECT sales_internal.run_campaigns() > 0 AS ran;
+SELECT c.name, e.status, e.runs, e.total_recipients FROM sales.email_campaigns e JOIN sales.companies c USING (company_id) WHERE e.name = 'Unsent' ORDER BY 1;
+-- a provider that was switched off makes the mailbox rest; a text that cannot be written costs its recipient, and neither costs the day a mail
+UPDATE sales.mailboxes SET provider = 'sendgrid' WHERE company_id = helpers.company('alpha');
+UPDATE sales.providers SET is_active = false WHERE name = 'sendgrid';
+CREATE TEMP TABLE taken AS SELECT coalesce(sum(taken), 0) AS n FROM sales_internal.mailbox_days WHERE company_id = helpers.company('alpha');
+SELECT sales_internal.next_campaign_mail(sales.uuidv7(), company_id, jsonb_build_object('mailbox_id', mailbox_id)) FROM sales.mailboxes WHERE company_id = helpers.company('alpha') ORDER BY email;
+SELECT first_name, status, reason FROM pg_temp.ledger('Unsent');
+SELECT email, failures, last_error FROM sales.mailboxes WHERE company_id = helpers.company('alpha') AND failures > 0 ORDER BY email;
+UPDATE sales.providers SET is_active = true WHERE name = 'sendgrid';
+UPDATE sales.mailboxes SET provider = NULL, paused_until = NULL, failures = 0 WHERE company_id = helpers.company('alpha');
+UPDATE sales.campaign_steps SET approved_content = '{{#broken}}' WHERE campaign_id = '00000000-0000-7000-8000-00000000a0c4';
+SELECT sales_internal.next_campaign_mail(sales.uuidv7(), company_id, jsonb_build_object('mailbox_id', mailbox_id)) ->> 'outcome' AS outcome FROM sales.mailboxes WHERE company_id = helpers.company('alpha') ORDER BY email;
+SELECT first_name, status, reason FROM pg_temp.ledger('Unsent');
+SELECT sum(d.taken) = (SELECT n FROM taken) AS nothing_taken FROM sales_internal.mailbox_days d WHERE company_id = helpers.company('alpha');
+-- what a prospect is called is text: no template, no header, no HTML
+UPDATE sales.prospects SET first_name = E'{{sender}}\r\nBcc: v@x.test <b>' WHERE company_id = helpers.company('beta') AND first_name = 'P1';
+UPDATE sales.campaign_steps SET approved_subject = 'Hi {{first_name}}', approved_content = '<p>Dear {{first_name}}</p>' WHERE campaign_id = '00000000-0000-7000-8000-00000000b0c4';
+CREATE TEMP TABLE written AS SELECT sales_internal.campaign_mail(r.company_id, r.recipient_id) #>> '{mail,message}' AS mail, r.recipient_id
+FROM sales.campaign_recipients r JOIN sales.prospects p USING (company_id, prospect_id) WHERE r.company_id = helpers.company('beta') AND p.first_name LIKE '%Bcc%';
+SELECT mail ~ '(^|\n)Bcc' AS injected FROM written;
+SELECT subject, content FROM sales.messages JOIN sales.campaign_recipients USING (company_id, message_id) JOIN written USING (recipient_id);
+-- a token of one company, sent to a mailbox of another, unsubscribes nobody there or here
+SELECT sales_internal.read_incoming(helpers.company('alpha'), 'ada@alpha.test', convert_to(E'From: p1@x.test\nMessage-ID: <t@x.test>\nSubject: unsubscribe ' || sales_internal.unsubscribe_token(helpers.company('beta'), recipient_id) || E'\n\n', 'UTF8')) FROM written;
+SELECT c.name, s.reason, count(*) FROM sales.suppressions s JOIN sales.companies c USING (company_id) GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT helpers.try($$SELECT sales.unsubscribe((SELECT translate(encode(uuid_send(helpers.company('alpha')) || substr(decode(translate(t, '-_', '+/'), 'base64'), 17), 'base64'), E'+/\n', '-_') FROM (SELECT sales_internal.unsubscribe_token(helpers.company('beta'), recipient_id) AS t FROM written) x))$$);
 -- no foreground sends mail: a crash there could send it twice
 INSERT INTO sales_internal.jobs (company_id, kind, args) SELECT company_id, 'campaign_mail', jsonb_build_object('mailbox_id', mailbox_id) FROM sales.mailboxes LIMIT 1;
 SELECT sales_internal.prepare_campaign_mail(job_id, company_id, args) FROM sales_internal.jobs WHERE kind = 'campaign_mail' LIMIT 1;
