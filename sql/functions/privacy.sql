@@ -591,7 +591,7 @@ REVOKE ALL ON FUNCTION sales_internal.erase_mentions(uuid, sales_internal.person
 -- is what the company sends it, and gone at its end.
 CREATE OR REPLACE FUNCTION sales_internal.erase_import_files(company uuid, pattern sales_internal.person_pattern) RETURNS jsonb
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
     file record;

@@ -5,7 +5,6 @@
 \i :clean
 -- An erasure and the files of imports: those that wait and those that failed go where they
 -- name the person; what others sent, what is under way, and the other company's stay.
-SELECT helpers.stop_workers() \g /dev/null
 INSERT INTO sales.prospects (company_id, first_name, last_name, email) SELECT company_id, 'Zyxanne', 'Qwopper', 'zyxnew@qwopper.test' FROM sales.companies;
 -- uploads in parts and encodings
 INSERT INTO sales.import_uploads (company_id, upload_id, part, name, content)
@@ -41,5 +40,4 @@ RESET sales_assistant.clock;
 DELETE FROM sales.import_runs;
 DELETE FROM sales.import_jobs WHERE name = 'privacy';
 DELETE FROM sales.import_uploads;
-SELECT sales.start_workers() \g /dev/null
 \i :clean
