@@ -85,7 +85,7 @@ sub settle
 {
 	my ($node) = @_;
 	$node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM sales_internal.shard_requests) AND NOT EXISTS (SELECT FROM sales_internal.jobs
-		WHERE state = 'running' OR (state = 'queued' AND run_at <= now()))}) or die 'work does not end';
+		WHERE state = 'running' OR (state = 'queued' AND (run_at <= now() OR attempts > 0)))}) or die 'work does not end';
 	return;
 }
 sub masked
