@@ -560,6 +560,8 @@ BEGIN
     PERFORM sales_internal.distribute_check();
     -- One at a time; all of it in this transaction, so an interruption leaves nothing half done.
     PERFORM sales_internal.take_lock(hashtext('sales.distribute'));
+    -- Tables are locked one after the other, in another order than the worker's.
+    PERFORM sales_internal.pause_workers();
     PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true), set_config('citus.enable_unsafe_triggers', 'on', true),
             set_config('client_min_messages', 'warning', true);
     FOR planned IN SELECT * FROM sales_internal.distribute_plan(shard_count) LOOP

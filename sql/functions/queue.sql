@@ -417,6 +417,13 @@ COMMENT ON FUNCTION sales.start_workers() IS
 REVOKE ALL ON FUNCTION sales.start_workers() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.start_workers() TO sales_admin;
 
+CREATE OR REPLACE FUNCTION sales_internal.pause_workers() RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_pause_workers'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.pause_workers() IS
+    'Stops this database''s worker to the end of the transaction; one that was stopped by hand stays so';
+REVOKE ALL ON FUNCTION sales_internal.pause_workers() FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION sales.stop_workers() RETURNS boolean
     AS 'MODULE_PATHNAME', 'sales_stop_workers'
     LANGUAGE C VOLATILE SECURITY DEFINER

@@ -50,9 +50,12 @@ queue_xact_callback(XactEvent event, void *arg)
 }
 
 void
-queue_wake_at_end(void)
+queue_pause_workers(void)
 {
+	if (slots_is_stopped(MyDatabaseId))
+		return;
 	allow_at_end = true;
+	(void) slots_stop(MyDatabaseId);
 }
 
 void
@@ -62,6 +65,7 @@ queue_init(void)
 }
 
 PG_FUNCTION_INFO_V1(sales_wake_workers);
+PG_FUNCTION_INFO_V1(sales_pause_workers);
 PG_FUNCTION_INFO_V1(sales_wait_job);
 PG_FUNCTION_INFO_V1(sales_run_jobs);
 
@@ -71,6 +75,14 @@ sales_wake_workers(PG_FUNCTION_ARGS)
 {
 	if (!spi_restoring())
 		wake_at_commit = true;
+	PG_RETURN_VOID();
+}
+
+/* sales_internal.pause_workers() */
+Datum
+sales_pause_workers(PG_FUNCTION_ARGS)
+{
+	queue_pause_workers();
 	PG_RETURN_VOID();
 }
 

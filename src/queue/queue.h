@@ -2,10 +2,10 @@
 #define SALES_QUEUE_QUEUE_H
 
 /*
- * This database's worker was stopped for a command: it may run again when the
- * transaction ends, whichever way.
+ * Stops this database's worker for a command that is in its way.  It runs again
+ * when the transaction ends, whichever way; one that was stopped by hand stays so.
  */
-extern void queue_wake_at_end(void);
+extern void queue_pause_workers(void);
 
 extern void queue_init(void);
 

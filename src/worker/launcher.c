@@ -248,13 +248,9 @@ launcher_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOn
 	bool		had_worker = OidIsValid(database) && database != MyDatabaseId &&
 		slots_stop(database);
 
-
+	/* It comes back at the transaction's end, and leaves if the extension is gone. */
 	if (drops_extension(pstmt->utilityStmt))
-	{
-		/* It comes back at the transaction's end, and leaves if the extension is gone. */
-		queue_wake_at_end();
-		(void) slots_stop(MyDatabaseId);
-	}
+		queue_pause_workers();
 	PG_TRY();
 	{
 		if (prev_ProcessUtility_hook)

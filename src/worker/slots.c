@@ -221,6 +221,21 @@ slots_allow(Oid database)
 }
 
 bool
+slots_is_stopped(Oid database)
+{
+	WorkerSlot *slot;
+	bool		is = false;
+
+	if (table == NULL)
+		return false;
+	LWLockAcquire(table->lock, LW_SHARED);
+	slot = slot_of(database, false);
+	is = slot != NULL && slot->stopped;
+	LWLockRelease(table->lock);
+	return is;
+}
+
+bool
 slots_has_worker(Oid database)
 {
 	WorkerSlot *slot;

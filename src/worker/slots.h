@@ -45,6 +45,9 @@ extern bool slots_stop(Oid database);
 /* The database is gone, or has no extension: its slot is free. */
 extern void slots_forget(Oid database);
 
+/* Was it stopped, by hand or for a command under way? */
+extern bool slots_is_stopped(Oid database);
+
 extern bool slots_has_worker(Oid database);
 
 /* Is there a slot for the database?  Then it is kept for the worker that is about to come. */

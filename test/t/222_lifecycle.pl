@@ -122,6 +122,16 @@ for my $round (1 .. 2)
 	ok($node->poll_query_until($db, "SELECT count(*) = 0 FROM sales.worker_status WHERE database = 'later'"), 'and it is gone');
 }
 
+# --- paused for a command in the way of which it is, as distribute() does ---
+my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'sales_assistant worker' AND datname = current_database()};
+idle();
+is(sql("BEGIN; SELECT sales_internal.pause_workers(); $workers; ROLLBACK;"), "\n0", 'paused it is gone');
+works('after the transaction, which failed, it works');
+is(sql('SELECT sales.stop_workers()'), 't', 'one that is stopped by hand');
+sql('SELECT sales_internal.pause_workers(); SELECT sales_internal.wake_workers();');
+is(sql("SELECT count(*) FROM sales.worker_status WHERE database = current_database() AND state <> 'none'"), '0', 'stays so');
+is(sql('SELECT sales.start_workers()'), 't', 'until it is started');
+
 # --- DROP EXTENSION ---
 ask($slow, 500);
 opens(500, '500 calls are open');
