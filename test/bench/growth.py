@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 """How each main operation grows with the database: from 10,000 to 10 M prospects.
 
-usage: growth.py [--sizes 10000,100000,1000000,10000000] [--rounds 5] DBNAME
+usage: growth.py [--sizes 10000,100000,1000000,10000000] [--large N] [--rounds 5] DBNAME
 
 Connects as psql does (PGHOST, PGPORT, PGUSER: a superuser).  For each size the
-database is made anew: half of all prospects belong to one company, the others to
-companies of 10,000; each has two messages, 1.5 interactions on average and 1.5
+database is made anew: half of all prospects (at most --large) belong to one
+company, the others to companies of 10,000; each has two messages, 1.5 interactions on average and 1.5
 stages.  (10 M prospects are ten times the ERD's platform, and take some 25 GB.)
 Then each operation is run as an application login of a small company and of the
 large one, a first time unmeasured, and the medians of the rounds are printed, in
@@ -25,18 +25,27 @@ PROSPECT = "('00000000-0000-7000-8000-' || to_char({n}, 'FM000000000000'))::uuid
 
 p = argparse.ArgumentParser()
 p.add_argument("--sizes", default="10000,100000,1000000,10000000")
+p.add_argument("--large", type=int, default=500000)
 p.add_argument("--rounds", type=int, default=5)
 p.add_argument("database")
 a = p.parse_args()
 
 
 def load(admin, total):
-    """Company 1 gets prospects 1 .. total/2, the others 10,000 each."""
-    half = total // 2
-    companies = 1 + max(1, half // SMALL)
-    each = half // (companies - 1)
+    """Company 1 gets the first half of the prospects, at most --large, the others 10,000 each."""
+    half = min(total // 2, a.large)
+    companies = 1 + max(1, (total - half) // SMALL)
+    each = (total - half) // (companies - 1)
     admin.run("CREATE EXTENSION sales_assistant")
     admin.run("SELECT sales.stop_workers()")
+    admin.run("SELECT count(sales_internal.make_partition('interactions', at)) FROM generate_series(now()::timestamp - interval '1001 days', now()::timestamp, '1 month') AS at")
+    # as a restore does: rows first, then what is found by
+    indexes = admin.run("""SELECT pg_get_indexdef(i.indexrelid) || ';' || i.indexrelid::regclass
+        FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid
+        WHERE i.indrelid IN ('sales.prospects'::regclass, 'sales.messages'::regclass, 'sales.interactions'::regclass, 'sales.conversion_funnel'::regclass)
+          AND NOT i.indisunique AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)""")
+    for index in indexes:
+        admin.run("DROP INDEX " + index.split(";")[1])
     admin.run(f"""SELECT count(sales.create_company('Company ' || n, 'c' || n || '.test', 'enterprise', 'en', 'Europe/Paris', 'a@c' || n || '.test', NULL))
                   FROM generate_series(1, {companies}) AS n""")
     admin.run("SET session_replication_role = replica")
@@ -58,6 +67,8 @@ def load(admin, total):
         SELECT company_id, prospect_id, x.stage::sales.funnel_stage, created_at + x.after, CASE WHEN x.stage = 'nouveau' AND status = 'contacte' THEN 24 END
         FROM sales.prospects, (VALUES ('nouveau', interval '0'), ('contacte', interval '1 day')) AS x (stage, after) WHERE x.stage = 'nouveau' OR status = 'contacte'""")
     admin.run("RESET session_replication_role")
+    for index in indexes:
+        admin.run(index.split(";")[0].replace(" ON ONLY ", " ON "))
     admin.run("SELECT sales.maintain()")
     admin.run("VACUUM (ANALYZE)")
     admin.run("SELECT sales_internal.refresh_companies(array_agg(company_id), '-infinity', 'infinity') FROM sales.companies")
