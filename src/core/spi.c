@@ -179,19 +179,22 @@ first_text(const char *sql, int nargs, const SpiArg *args)
 	return spi_run(sql, true, 1, nargs, args) > 0 ? spi_text(0, 1) : NULL;
 }
 
-bool
-spi_is_stale(const char *sql, int nargs, const SpiArg *args)
+void
+spi_refuse_stale(const char *work, const char *sql, int nargs, const SpiArg *args)
 {
 	char	   *seen;
 	char	   *now;
 
 	if (!IsolationUsesXactSnapshot())
-		return false;
+		return;
 	seen = first_text(sql, nargs, args);
 	PushActiveSnapshot(GetLatestSnapshot());
 	now = first_text(sql, nargs, args);
 	PopActiveSnapshot();
-	return (seen == NULL) != (now == NULL) || (seen != NULL && strcmp(seen, now) != 0);
+	if ((seen == NULL) != (now == NULL) || (seen != NULL && strcmp(seen, now) != 0))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access due to concurrent %s", work),
+						errhint("The transaction might succeed if retried.")));
 }
 
 char *

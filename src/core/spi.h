@@ -42,11 +42,12 @@ extern uint64 spi_run_as_owner(const char *sql, bool read_only, long limit, int 
 							   const SpiArg *args);
 
 /*
- * In a transaction that sees an old snapshot (REPEATABLE READ, SERIALIZABLE): does
- * the query, which returns one text at most, say something else of what is committed
- * by now?  Never under READ COMMITTED, where every statement sees that.
+ * Error 40001 in a transaction whose snapshot is old (REPEATABLE READ, SERIALIZABLE),
+ * if the query, which returns one text at most, says something else of what is
+ * committed by now; `work` is what others did meanwhile.  Never under READ
+ * COMMITTED, where every statement sees that.
  */
-extern bool spi_is_stale(const char *sql, int nargs, const SpiArg *args);
+extern void spi_refuse_stale(const char *work, const char *sql, int nargs, const SpiArg *args);
 
 /* Column of row `row` of the last result, as text palloc'd there; null if NULL. */
 extern char *spi_text(uint64 row, int column);

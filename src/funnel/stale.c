@@ -26,12 +26,10 @@ sales_refuse_stale_funnel(PG_FUNCTION_ARGS)
 	SpiArg		args[2] = {SPI_ARG(UUIDARRAYOID, PG_GETARG_DATUM(0)), SPI_ARG(UUIDARRAYOID, PG_GETARG_DATUM(1))};
 
 	SPI_connect();
-	if (spi_is_stale("SELECT string_agg(format('%s %s %s', funnel_id, stage, stage_entered_at), ',' ORDER BY funnel_id) "
+	spi_refuse_stale("entry of a stage",
+					 "SELECT string_agg(format('%s %s %s', funnel_id, stage, stage_entered_at), ',' ORDER BY funnel_id) "
 					 "FROM sales.conversion_funnel "
-					 "WHERE company_id = ANY ($1) AND prospect_id = ANY ($2)", 2, args))
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not serialize access due to concurrent entry of a stage"),
-						errhint("The transaction might succeed if retried.")));
+					 "WHERE company_id = ANY ($1) AND prospect_id = ANY ($2)", 2, args);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

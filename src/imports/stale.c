@@ -22,10 +22,7 @@ sales_refuse_stale_import(PG_FUNCTION_ARGS)
 	SpiArg		args[1] = {SPI_ARG_UUID(PG_GETARG_UUID_P(0))};
 
 	SPI_connect();
-	if (spi_is_stale("SELECT sum(rows_read)::text FROM sales.import_runs WHERE company_id = $1", 1, args))
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not serialize access due to concurrent import"),
-						errhint("The transaction might succeed if retried.")));
+	spi_refuse_stale("import", "SELECT sum(rows_read)::text FROM sales.import_runs WHERE company_id = $1", 1, args);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

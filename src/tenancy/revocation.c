@@ -19,14 +19,13 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "core/shmem.h"
+#include "distribute/shards.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "port/atomics.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
-#include "distribute/shards.h"
 #include "tenancy/revocation.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -46,7 +45,7 @@ typedef struct Revoked
 
 typedef struct RevocationState
 {
-	LWLock	   *lock;
+	LWLock	   *lock;			/* first, as core/shmem.h has it */
 	pg_atomic_uint64 generation;	/* of all revocations; contexts are judged anew */
 	TimestampTz horizon;		/* contexts signed before it count as revoked */
 	int			used;
@@ -55,36 +54,17 @@ typedef struct RevocationState
 
 static RevocationState *state = NULL;
 static List *pending = NIL;		/* Revoked of this transaction */
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
 static void
-revocation_shmem_request(void)
+revocation_attach(void *part, bool is_new)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(RevocationState)));
-	RequestNamedLWLockTranche("sales_assistant_revocations", 1);
-}
-
-static void
-revocation_shmem_startup(void)
-{
-	bool		found;
-
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	state = ShmemInitStruct("sales_assistant revocations", sizeof(RevocationState), &found);
-	if (!found)
+	state = part;
+	if (is_new)
 	{
-		memset(state, 0, sizeof(RevocationState));
-		state->lock = &(GetNamedLWLockTranche("sales_assistant_revocations"))->lock;
 		/* also after a crash, when the postmaster's start is older than what was lost */
 		state->horizon = GetCurrentTimestamp();
 		pg_atomic_init_u64(&state->generation, 0);
 	}
-	LWLockRelease(AddinShmemInitLock);
 }
 
 /* The place that an id has, or gets; `for_many` entries are of a company as a whole. */
@@ -158,12 +138,7 @@ void
 revocation_init(void)
 {
 	RegisterXactCallback(revocation_xact_callback, NULL);
-	if (!process_shared_preload_libraries_in_progress)
-		return;
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = revocation_shmem_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = revocation_shmem_startup;
+	shmem_add("sales_assistant_revocations", sizeof(RevocationState), revocation_attach);
 }
 
 void

@@ -17,11 +17,10 @@
 #include "common/hashfn.h"
 #include "compat.h"
 #include "core/clock.h"
+#include "core/shmem.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "tenancy/throttle.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -41,53 +40,26 @@ typedef struct ThrottleSlot
 
 typedef struct ThrottleState
 {
-	LWLock	   *lock;			/* null without shared memory */
+	LWLock	   *lock;			/* first, as core/shmem.h has it; null without shared memory */
 	uint64		seed;
 	ThrottleSlot slots[THROTTLE_SLOTS];
 } ThrottleState;
 
 static ThrottleState *state = NULL;
 static uint32 waits_to_answer = 0;	/* wait event */
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
 static void
-throttle_shmem_request(void)
+throttle_attach(void *part, bool is_new)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(ThrottleState)));
-	RequestNamedLWLockTranche("sales_assistant_throttle", 1);
-}
-
-static void
-throttle_shmem_startup(void)
-{
-	bool		found;
-
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	state = ShmemInitStruct("sales_assistant throttle", sizeof(ThrottleState), &found);
-	if (!found)
-	{
-		memset(state, 0, sizeof(ThrottleState));
-		state->lock = &(GetNamedLWLockTranche("sales_assistant_throttle"))->lock;
-		if (!pg_strong_random(&state->seed, sizeof(state->seed)))
-			elog(FATAL, "could not get random bytes");
-	}
-	LWLockRelease(AddinShmemInitLock);
+	state = part;
+	if (is_new && !pg_strong_random(&state->seed, sizeof(state->seed)))
+		elog(FATAL, "could not get random bytes");
 }
 
 void
 throttle_init(void)
 {
-	if (!process_shared_preload_libraries_in_progress)
-		return;
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = throttle_shmem_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = throttle_shmem_startup;
+	shmem_add("sales_assistant_throttle", sizeof(ThrottleState), throttle_attach);
 }
 
 static void

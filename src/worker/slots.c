@@ -10,13 +10,13 @@
 
 #include "commands/dbcommands.h"
 #include "compat.h"
+#include "core/shmem.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "worker/slots.h"
@@ -26,7 +26,7 @@
 
 typedef struct SlotTable
 {
-	LWLock	   *lock;
+	LWLock	   *lock;			/* first, as core/shmem.h has it */
 	Latch	   *launcher;
 	Oid			turned_away;	/* has work and no slot: the launcher says so */
 	WorkerSlot	slots[SLOTS];
@@ -35,44 +35,17 @@ typedef struct SlotTable
 static SlotTable *table = NULL;
 static uint32 waits_for_end = 0;	/* wait event */
 static WorkerSlot *mine = NULL;
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
 static void
-slots_shmem_request(void)
+slots_attach_table(void *part, bool is_new)
 {
-	if (prev_shmem_request_hook)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SlotTable)));
-	RequestNamedLWLockTranche("sales_assistant_workers", 1);
-}
-
-static void
-slots_shmem_startup(void)
-{
-	bool		found;
-
-	if (prev_shmem_startup_hook)
-		prev_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	table = ShmemInitStruct("sales_assistant workers", sizeof(SlotTable), &found);
-	if (!found)
-	{
-		memset(table, 0, sizeof(SlotTable));
-		table->lock = &(GetNamedLWLockTranche("sales_assistant_workers"))->lock;
-	}
-	LWLockRelease(AddinShmemInitLock);
+	table = part;
 }
 
 void
 slots_init(void)
 {
-	if (!process_shared_preload_libraries_in_progress)
-		return;
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = slots_shmem_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = slots_shmem_startup;
+	shmem_add("sales_assistant_workers", sizeof(SlotTable), slots_attach_table);
 }
 
 bool
