@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "audit/audit.h"
+#include "core/estimate.h"
 #include "core/guc.h"
 #include "distribute/carry.h"
 #include "distribute/planner.h"
@@ -33,6 +34,7 @@ void
 _PG_init(void)
 {
 	guc_init();
+	core_estimate_init();
 	distribute_init();
 	context_init();
 	revocation_init();
