@@ -50,7 +50,7 @@ learner_init_booster(Booster *booster, const uint8 *labels, int nrows)
 	booster->nrows = nrows;
 	booster->labels = labels;
 	/* Few rows: more deals of the same rows, to depend less on one. */
-	booster->ndeals = nrows <= 3000 ? 4 : nrows <= 20000 ? 2 : 1;
+	booster->ndeals = nrows <= 10000 ? 4 : nrows <= 30000 ? 2 : 1;
 	booster->nmodels = LANES * booster->ndeals;
 	booster->fold = palloc(sizeof(uint8 *) * booster->ndeals);
 	for (int d = 0; d < booster->ndeals; d++)

@@ -73,8 +73,11 @@ start_logits(const Scorecard *card, const uint8 *labels, int nrows, double *star
 		return;
 	}
 	for (int f = 0; f < card->nfeatures; f++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; card->features[f].prior != NULL && i < nrows; i++)
 			start[i] += card->features[f].prior[card->features[f].bins[i]];
+	}
 }
 
 /* The points of one column or pair, averaged over the models. */
@@ -139,6 +142,7 @@ is_better(const double *first, const double *second, const uint8 *labels, int nr
 	double		squares = 0;
 	double		mean;
 
+	CHECK_FOR_INTERRUPTS();
 	for (int i = 0; i < nrows; i++)
 	{
 		double		gain = learner_row_loss(first[i], labels[i]) - learner_row_loss(second[i], labels[i]);
@@ -228,6 +232,7 @@ centre_points(Scorecard *card, int nrows)
 		Feature    *feature = &card->features[f];
 		double		centre = 0;
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < nrows; i++)
 			centre += feature->points[feature->bins[i]] / nrows;
 		for (int b = 0; b < feature->nbins; b++)

@@ -18,7 +18,7 @@
 #include "miscadmin.h"
 #include "scoring/pairs.h"
 
-#define MAX_PAIRS 10
+#define MAX_PAIRS 20
 #define GROUPS 16				/* of a side, when boosted */
 #define SEARCH_GROUPS 8
 #define SEARCH_RIDGE 10
@@ -90,16 +90,25 @@ group_bins(const Feature *feature, const Sums *sums, int most, Grouping *groupin
 	grouping->ngroups = current + 1;
 }
 
-static double
-side_gain(const Sums *sums)
+/* What a sum explains, and what noise of its curvature would. */
+typedef struct Gain
 {
-	return sums->g * sums->g / (sums->h + SEARCH_RIDGE);
+	double		found;
+	double		of_noise;
+} Gain;
+
+static void
+add_gain(Gain *gain, const Sums *sums, double sign)
+{
+	gain->found += sign * sums->g * sums->g / (sums->h + SEARCH_RIDGE);
+	gain->of_noise += sign * sums->h / (sums->h + SEARCH_RIDGE);
 }
 
 /*
- * What the cells of two columns explain beyond the columns themselves: a sum of
- * squares that noise makes as large as its degrees of freedom, in standard
- * deviations from there.
+ * What the cells of two columns explain beyond the columns themselves, against
+ * what they would explain of noise, in standard deviations of that.  Noise makes
+ * each cell's square as large as its curvature, on average: where rows are few
+ * the ridge leaves much less of it than one a cell.
  */
 static double
 pair_gain(const uint8 *a, const Grouping *ga, const uint8 *b, const Grouping *gb,
@@ -109,8 +118,8 @@ pair_gain(const uint8 *a, const Grouping *ga, const uint8 *b, const Grouping *gb
 	Sums		rows[SEARCH_GROUPS] = {0};
 	Sums		columns[SEARCH_GROUPS] = {0};
 	Sums		all = {0, 0};
-	double		gain = 0;
-	double		freedom = (ga->ngroups - 1) * (gb->ngroups - 1);
+	Gain		gain = {0, 0};
+	double		variance = 0;
 
 	for (int i = 0; i < nrows; i += every)
 	{
@@ -128,14 +137,15 @@ pair_gain(const uint8 *a, const Grouping *ga, const uint8 *b, const Grouping *gb
 			columns[j].h += cells[i][j].h;
 			all.g += cells[i][j].g;
 			all.h += cells[i][j].h;
-			gain += side_gain(&cells[i][j]);
+			add_gain(&gain, &cells[i][j], 1);
+			variance += 2 * pow(cells[i][j].h / (cells[i][j].h + SEARCH_RIDGE), 2);
 		}
 	for (int i = 0; i < ga->ngroups; i++)
-		gain -= side_gain(&rows[i]);
+		add_gain(&gain, &rows[i], -1);
 	for (int j = 0; j < gb->ngroups; j++)
-		gain -= side_gain(&columns[j]);
-	gain += side_gain(&all);
-	return (gain - freedom) / sqrt(2 * freedom);
+		add_gain(&gain, &columns[j], -1);
+	add_gain(&gain, &all, 1);
+	return variance > 0 ? (gain.found - gain.of_noise) / sqrt(variance) : 0;
 }
 
 static void
@@ -159,6 +169,7 @@ make_pair(Pair *pair, const Scorecard *card, int first, int second, const Groupi
 	const Feature *a = &card->features[first];
 	const Feature *b = &card->features[second];
 
+	CHECK_FOR_INTERRUPTS();
 	pair->first = first;
 	pair->second = second;
 	pair->nfirst = fine[first].ngroups;
@@ -266,6 +277,7 @@ learner_purify_pairs(Scorecard *card, int nrows)
 		Pair	   *pair = &card->pairs[p];
 		double		rows[MAX_BINS] = {0};
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < nrows; i++)
 			rows[pair->cells[i]]++;
 		for (int round = 0; round < 20; round++)

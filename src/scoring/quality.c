@@ -10,6 +10,7 @@
 
 #include <math.h>
 
+#include "miscadmin.h"
 #include "scoring/quality.h"
 
 double
@@ -44,6 +45,7 @@ learner_calibrate(const double *logit, const uint8 *labels, int nrows,
 		double		hbb = 0.1;
 		double		determinant;
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < nrows; i++)
 		{
 			double		p = learner_logistic(a * logit[i] + b);
@@ -105,6 +107,7 @@ learner_measure(const double *logit, const uint8 *labels, int nrows,
 		loss += learner_row_loss(logit[i], labels[i]);
 		squares += (p - labels[i]) * (p - labels[i]);
 	}
+	CHECK_FOR_INTERRUPTS();
 	*auc = *log_loss = *brier = NAN;
 	if (ones > 0 && ones < nrows)
 	{

@@ -332,8 +332,8 @@ choose_columns(Reading *reading, TupleDesc desc)
 		else
 			rows->ncolumns++;
 	}
-	/* What the learner needs besides (boost.h) is less than 220 bytes a row. */
-	reading->most = (int) Min((int64) maintenance_work_mem * 1024 / (220 + 9 * rows->ncolumns),
+	/* What the learner needs besides (boost.h) is less than 230 bytes a row. */
+	reading->most = (int) Min((int64) maintenance_work_mem * 1024 / (230 + 9 * rows->ncolumns),
 							  INT_MAX / 2);
 	reading->most = Max(reading->most, LEAST_CAPACITY);
 }

@@ -120,6 +120,14 @@ SELECT bool_and(abs(1 / (1 + exp(-p.total)) - a.probability) < 1e-9) AS adds_up
 FROM (SELECT key, sum(points) AS total FROM sales_internal.scorecard_points(:'both', 'helpers.many') GROUP BY key) p
 JOIN sales_internal.apply_scorecard(:'both', 'helpers.many') a USING (key);
 SELECT DISTINCT feature FROM sales_internal.scorecard_points(:'both', 'helpers.many') WHERE feature IN ('a', 'b', 'a and b') ORDER BY feature;
+-- two numbers that decide only together are found in few rows too
+CREATE TABLE helpers.few AS
+SELECT id, a, b, c, ((hashint4(id * 7) & 1023) / 1023.0 < 1 / (1 + exp(-4 * a * b)))::int AS won
+FROM (SELECT g AS id, (hashint4(g) & 1023) / 512.0 - 1 AS a, (hashint4(g * 3) & 1023) / 512.0 - 1 AS b, (hashint4(g * 5) & 1023) / 512.0 - 1 AS c
+      FROM generate_series(1, 800) g) x;
+SELECT sales_internal.train_scorecard('helpers.few', 'won') AS few, sales_internal.train_scorecard('helpers.few', 'won', '{"exclude": ["b"]}') AS half \gset
+SELECT (SELECT auc FROM sales_internal.scorecards WHERE model_id = :'few') > 0.7 AS ranks, (SELECT auc FROM sales_internal.scorecards WHERE model_id = :'half') < 0.6 AS alone_nothing;
+SELECT DISTINCT feature FROM sales_internal.scorecard_points(:'few', 'helpers.few') WHERE feature = 'a and b';
 -- a category of less than five rows is as one never seen, a frequent one is not
 CREATE TABLE helpers.rare AS SELECT g AS id, CASE WHEN g <= 4 THEN 'rare' WHEN g % 2 = 0 THEN 'even' ELSE 'third' || g % 3 END AS word, (g % 2 = 0)::int AS won FROM generate_series(1, 400) g;
 SELECT sales_internal.train_scorecard('helpers.rare', 'won') AS rare \gset
