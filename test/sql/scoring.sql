@@ -35,6 +35,21 @@ SELECT bool_and(ok) AS all_add_up FROM (
     FROM (SELECT prospect_id FROM sales.prospects ORDER BY email LIMIT 20) p CROSS JOIN LATERAL sales.explain_score(prospect_id)
     GROUP BY prospect_id) x;
 SELECT count(DISTINCT model_version) AS versions FROM sales.score_history;
+-- the history's newest entry is the score, with the model that gave it and the moment
+SELECT count(*) AS scored, count(*) FILTER (WHERE h.score = p.ai_score AND h.model_version = 1 AND h.scored_at BETWEEN now() - interval '1 hour' AND clock_timestamp()) AS as_told
+FROM sales.prospects p
+CROSS JOIN LATERAL (SELECT * FROM sales.score_history h WHERE h.prospect_id = p.prospect_id ORDER BY h.scored_at DESC LIMIT 1) h
+WHERE p.ai_score IS NOT NULL AND p.first_name ~ '^P';
+-- a score that is as it was adds nothing; one that changed adds an entry, and the former stays as it was
+SELECT count(*) AS entries FROM sales.score_history \gset before_
+SELECT ai_score AS score FROM sales.prospects WHERE first_name = 'P199' \gset before_
+SELECT sales.refresh_scores() > 0 AS scored;
+SELECT count(*) - :before_entries AS added FROM sales.score_history;
+UPDATE sales.prospects SET job_title = 'Director' WHERE first_name = 'P199';
+SELECT sales.refresh_scores() > 0 AS scored;
+SELECT count(*) - :before_entries AS added FROM sales.score_history;
+SELECT row_number() OVER (ORDER BY h.scored_at) AS nth, h.score = :before_score AS former, h.score = p.ai_score AS newest, h.model_version
+FROM sales.score_history h JOIN sales.prospects p USING (prospect_id) WHERE p.first_name = 'P199' ORDER BY 1;
 -- the other company: its own prior, none of this
 :be_beta
 SELECT count(*) FROM sales.score_models;
