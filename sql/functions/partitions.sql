@@ -25,21 +25,25 @@ REVOKE ALL ON FUNCTION sales_internal.partition_of(text, timestamp) FROM PUBLIC;
 -- same tables in any order.  So no lock is waited for longer than all of them
 -- together may take before anybody's deadlock_timeout, after which PostgreSQL
 -- would look for a deadlock and pick a victim: then all are given back, and
--- after a short pause they are asked for again.
+-- after a short pause they are asked for again.  Where it is rows already moved
+-- that another waits for, that does not help: so deadlocks are looked for here,
+-- long before others do, and after the third the transaction is given up.
 CREATE OR REPLACE FUNCTION sales_internal.lock_for_partition(parent text, with_default boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     before CONSTANT text := current_setting('lock_timeout');
+    others CONSTANT text := current_setting('deadlock_timeout');
     lockable record;
     patience integer;
+    deadlocks integer := 0;
 BEGIN
     SELECT greatest(10, (SELECT setting::integer FROM pg_settings WHERE name = 'deadlock_timeout') / (count(DISTINCT confrelid) + 2)) INTO patience
     FROM pg_constraint WHERE conrelid = format('sales.%I', parent)::regclass AND contype = 'f';
     FOR attempt IN 1 .. 24 LOOP
         BEGIN
-            PERFORM set_config('lock_timeout', least(patience, 200)::text, true);
+            PERFORM set_config('lock_timeout', least(patience, 200)::text, true), set_config('deadlock_timeout', least(patience / 10 + 1, 20)::text, true);
             FOR lockable IN
                 SELECT DISTINCT confrelid::regclass::text AS name, CASE WHEN with_default THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END AS mode, 1 AS turn
                 FROM pg_constraint
@@ -50,10 +54,14 @@ BEGIN
             LOOP
                 EXECUTE format('LOCK TABLE %s IN %s MODE', lockable.name, lockable.mode);
             END LOOP;
-            PERFORM set_config('lock_timeout', before, true);
+            PERFORM set_config('lock_timeout', before, true), set_config('deadlock_timeout', others, true);
             RETURN;
-        EXCEPTION WHEN lock_not_available THEN
-            PERFORM pg_sleep(0.02 + random() * 0.08);
+        EXCEPTION
+            WHEN lock_not_available THEN PERFORM pg_sleep(0.02 + random() * 0.08);
+            WHEN deadlock_detected THEN
+                deadlocks := deadlocks + 1;
+                EXIT WHEN deadlocks = 3;
+                PERFORM pg_sleep(0.02 + random() * 0.08);
         END;
     END LOOP;
     RAISE lock_not_available USING
