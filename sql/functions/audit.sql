@@ -52,29 +52,42 @@ REVOKE ALL ON FUNCTION sales_internal.seal_lock_key(uuid) FROM PUBLIC;
 
 -- Seals the rows that are in no link yet.  The order of commits does not matter:
 -- a row that a long transaction wrote is found by the pass after its commit, as
--- rows are compared with links, from a horizon on.
+-- rows are compared with links.  What a pass costs follows the rows since the
+-- pass before the last one, and not how long transactions are open.
 --
--- Why no row is missed behind the horizon.  A transaction has its number before
--- it makes the id of an audit row (the change itself, or the lock on its
--- company, takes the number), and ids open with the time they were made at.  A
--- pass notes a cut: its own number and a time before it had that.  Later numbers
--- were given later, so their ids are later than the cut's time.  Once a pass
--- finds every number up to the cut's ended (open and prepared transactions of
--- any database count), it sees all rows that can have an earlier id, and seals
--- them; from then on nothing can appear before the cut's time, and the horizon
--- goes there.  While an old transaction is open the horizon stays: passes cost
--- more then, and miss nothing.  A minute is left for a clock that is set back; a
--- row that a larger step hides is called "not sealed yet" by verify_audit(), and
--- seal_audit(NULL, true) looks at everything.
+-- Why no row is missed.  A transaction has its number before it makes the id of
+-- an audit row (the change itself, or the lock on its company, takes the number),
+-- and ids open with the time they were made at.  A pass notes a cut: its own
+-- number, and a time before it had that.  Later numbers were given later, so
+-- their ids are later than the cut's time.  So what a pass did not see and is
+-- older than its cut was written by a transaction that was open then, with a
+-- number up to the cut's.  Those that are open at the next pass too are kept in a
+-- list (prepared ones and those of other databases count), each with the time
+-- that its ids are later than; others have ended by then, and that pass looks
+-- back to the cut before, the horizon, and sees their rows.  While a transaction
+-- in the list is open its rows cannot be seen, and nobody looks for them; the
+-- first pass that finds it ended looks back to its time.
+--
+-- A minute is left for a clock that is set back; a row that a larger step hides
+-- is called "not sealed yet" by verify_audit(), and seal_audit(NULL, true) looks
+-- at everything.
+--
+-- Rows and links are compared by one sort, and rows are found by their key: a
+-- join, or a look at the whole table, is what the planner may come to think right
+-- while it has no statistics.
 CREATE OR REPLACE FUNCTION sales_internal.seal_audit(wanted uuid DEFAULT NULL, everything boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
+SET enable_seqscan = off
 AS $$
 DECLARE
     since uuid := '00000000-0000-0000-0000-000000000000';
     state sales_internal.audit_sealing;
-    all_ended boolean;
+    running pg_snapshot;
+    look_back timestamptz;
+    still_open xid8[];
+    still_since timestamptz[];
     part record;
     last sales_internal.audit_seals;
     company uuid;
@@ -91,20 +104,26 @@ BEGIN
     END IF;
     SELECT * INTO state FROM sales_internal.audit_sealing;
     -- before the rows are read: who has ended by now is seen then
-    all_ended := state.cut_xid < pg_snapshot_xmin(pg_current_snapshot());
-    IF NOT everything AND isfinite(state.horizon) THEN
-        since := (lpad(to_hex((extract(epoch FROM state.horizon - interval '1 minute') * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
+    running := pg_current_snapshot();
+    look_back := least(state.horizon, (SELECT min(o.since) FROM unnest(state.open_xids, state.open_since) o (xid, since)
+                                       WHERE pg_visible_in_snapshot(o.xid, running)));
+    IF NOT everything AND isfinite(look_back) THEN
+        since := (lpad(to_hex((extract(epoch FROM look_back - interval '1 minute') * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
     END IF;
     FOR part IN
-        WITH known AS (
-            SELECT s.company_id, id FROM sales_internal.audit_seals s, unnest(s.ids) id
-            WHERE s.last_id >= since AND (wanted IS NULL OR s.company_id = wanted)),
-        fresh AS (
-            SELECT l.company_id, l.audit_id, date_trunc('month', l.created_at)::date AS month, l.digest,
-                   (row_number() OVER (PARTITION BY l.company_id, date_trunc('month', l.created_at) ORDER BY l.audit_id) - 1) / 5000 AS chunk
+        WITH rows AS MATERIALIZED (
+            SELECT l.company_id, l.audit_id, date_trunc('month', l.created_at)::date AS month, l.digest
             FROM sales.audit_logs l
-            WHERE l.audit_id >= since AND (wanted IS NULL OR l.company_id = wanted)
-              AND NOT EXISTS (SELECT FROM known k WHERE k.company_id = l.company_id AND k.id = l.audit_id))
+            WHERE l.audit_id >= since AND l.company_id IS NOT DISTINCT FROM coalesce(wanted, l.company_id)),
+        links AS MATERIALIZED (
+            SELECT s.company_id, id AS audit_id FROM sales_internal.audit_seals s, unnest(s.ids) id
+            WHERE s.last_id >= since AND id >= since AND s.company_id IS NOT DISTINCT FROM coalesce(wanted, s.company_id)),
+        compared AS (
+            SELECT b.*, bool_or(b.is_link) OVER (PARTITION BY b.company_id, b.audit_id) AS is_sealed
+            FROM (SELECT r.*, false AS is_link FROM rows r UNION ALL SELECT k.company_id, k.audit_id, NULL, NULL, true FROM links k) b),
+        fresh AS (
+            SELECT c.*, (row_number() OVER (PARTITION BY c.company_id, c.month ORDER BY c.audit_id) - 1) / 5000 AS chunk
+            FROM compared c WHERE NOT c.is_sealed)
         SELECT f.company_id, f.month, array_agg(f.audit_id ORDER BY f.audit_id) AS ids,
                (SELECT max(s.seal_no) FROM sales_internal.audit_seals s WHERE s.company_id = f.company_id) AS last_no,
                string_agg(uuid_send(f.audit_id) || coalesce(f.digest, ''), '' ORDER BY f.audit_id) AS entries
@@ -132,13 +151,18 @@ BEGIN
     IF wanted IS NOT NULL OR passed_over THEN
         RETURN sealed;
     END IF;
+    -- a transaction that is not in the list, and has a number up to the cut's, makes ids later than the horizon
+    SELECT coalesce(array_agg(x), '{}'), coalesce(array_agg(coalesce(o.since, state.horizon)), '{}') INTO still_open, still_since
+    FROM pg_snapshot_xip(running) x LEFT JOIN unnest(state.open_xids, state.open_since) o (xid, since) ON o.xid = x
+    WHERE x <= state.cut_xid;
     -- now() is before any snapshot of this transaction and before its number
-    IF sealed > 0 AND coalesce(all_ended, true) THEN
-        INSERT INTO sales_internal.audit_sealing (horizon, cut_xid, cut_at)
-        VALUES (coalesce(state.cut_at, '-infinity'), pg_current_xact_id(), now())
-        ON CONFLICT (only_one) DO UPDATE SET horizon = excluded.horizon, cut_xid = excluded.cut_xid, cut_at = excluded.cut_at;
-    ELSIF all_ended AND state.cut_at > state.horizon THEN
-        UPDATE sales_internal.audit_sealing SET horizon = state.cut_at;
+    IF sealed > 0 THEN
+        INSERT INTO sales_internal.audit_sealing (horizon, cut_xid, cut_at, open_xids, open_since)
+        VALUES (coalesce(state.cut_at, '-infinity'), pg_current_xact_id(), now(), still_open, still_since)
+        ON CONFLICT (only_one) DO UPDATE SET horizon = excluded.horizon, cut_xid = excluded.cut_xid, cut_at = excluded.cut_at,
+                                             open_xids = excluded.open_xids, open_since = excluded.open_since;
+    ELSIF state.cut_at > state.horizon OR look_back < state.horizon THEN
+        UPDATE sales_internal.audit_sealing SET horizon = state.cut_at, open_xids = still_open, open_since = still_since;
     END IF;
     RETURN sealed;
 END

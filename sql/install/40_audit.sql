@@ -144,12 +144,16 @@ CREATE TABLE sales_internal.audit_sealing (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
     horizon timestamptz NOT NULL,
     cut_xid xid8 NOT NULL,
-    cut_at timestamptz NOT NULL
+    cut_at timestamptz NOT NULL,
+    open_xids xid8[] NOT NULL DEFAULT '{}',
+    open_since timestamptz[] NOT NULL DEFAULT '{}'
 );
 COMMENT ON TABLE sales_internal.audit_sealing IS 'How far back seal_audit() must look; says how it knows';
-COMMENT ON COLUMN sales_internal.audit_sealing.horizon IS 'Each audit row whose id was made before is in a link';
-COMMENT ON COLUMN sales_internal.audit_sealing.cut_xid IS 'Transactions after this one make ids later than cut_at; when all up to it have ended, horizon moves there';
+COMMENT ON COLUMN sales_internal.audit_sealing.horizon IS 'Each audit row whose id was made before is in a link, but those of transactions in open_xids';
+COMMENT ON COLUMN sales_internal.audit_sealing.cut_xid IS 'Transactions after this one make ids later than cut_at';
 COMMENT ON COLUMN sales_internal.audit_sealing.cut_at IS 'Where horizon goes next; horizon itself: nothing is waited for';
+COMMENT ON COLUMN sales_internal.audit_sealing.open_xids IS 'Transactions that were open at two passes: the first that finds one ended looks back to its time in open_since';
+COMMENT ON COLUMN sales_internal.audit_sealing.open_since IS 'What the ids of each transaction in open_xids are later than';
 
 CREATE TABLE sales_internal.audit_expiries (
     company_id uuid PRIMARY KEY REFERENCES sales.companies ON DELETE CASCADE,

@@ -50,3 +50,12 @@ DROP FUNCTION sales_internal.settle_job(uuid, bigint, jsonb);
 
 -- Undoes what enrichments and addresses became too: a column of another name.
 DROP FUNCTION sales_internal.undone_changes(uuid);
+
+-- seal_audit() looks back for a long transaction only when that has ended.
+ALTER TABLE sales_internal.audit_sealing ADD COLUMN IF NOT EXISTS open_xids xid8[] NOT NULL DEFAULT '{}',
+    ADD COLUMN IF NOT EXISTS open_since timestamptz[] NOT NULL DEFAULT '{}';
+COMMENT ON COLUMN sales_internal.audit_sealing.horizon IS 'Each audit row whose id was made before is in a link, but those of transactions in open_xids';
+COMMENT ON COLUMN sales_internal.audit_sealing.cut_xid IS 'Transactions after this one make ids later than cut_at';
+COMMENT ON COLUMN sales_internal.audit_sealing.cut_at IS 'Where horizon goes next; horizon itself: nothing is waited for';
+COMMENT ON COLUMN sales_internal.audit_sealing.open_xids IS 'Transactions that were open at two passes: the first that finds one ended looks back to its time in open_since';
+COMMENT ON COLUMN sales_internal.audit_sealing.open_since IS 'What the ids of each transaction in open_xids are later than';
