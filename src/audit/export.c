@@ -10,7 +10,8 @@
  * to; not the query, whose text may hold what a person's erasure must reach.
  *
  * A log row goes with its transaction: after COPY and ROLLBACK the data is out
- * and the row is not there.  So each export is in the server log too, at once.
+ * and the row is not there.  So each export is in the server log too, at once,
+ * and so is one that failed, as rows may have gone out before it did.
  * In a read-only transaction there can be no row: a tenant is refused, anyone
  * else (pg_dump) and any session of a standby is in the server log alone.
  *
@@ -31,6 +32,7 @@
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "tcop/utility.h"
 #include "tenancy/context.h"
 #include "utils/builtins.h"
@@ -48,9 +50,12 @@ typedef struct Export
 {
 	MemoryContext context;
 	List	   *tables;
+	List	   *names;			/* of these tables: after an error none can be looked up */
+	const char *who;
 } Export;
 
 static Export *running = NULL;
+static bool exit_is_watched = false;
 
 /* The table of schema sales that an oid belongs to, if it holds tenants' rows. */
 static Oid
@@ -88,8 +93,11 @@ note_table(Export *export, Oid relid)
 						errmsg("cannot record an export in a read-only transaction"),
 						errdetail("COPY ... TO of tenant tables goes on record in sales.audit_logs."),
 						errhint("Run COPY outside of the read-only transaction.")));
+	if (list_member_oid(export->tables, relid))
+		return;
 	old = MemoryContextSwitchTo(export->context);
-	export->tables = list_append_unique_oid(export->tables, relid);
+	export->tables = lappend_oid(export->tables, relid);
+	export->names = lappend(export->names, get_rel_name(relid));
 	MemoryContextSwitchTo(old);
 }
 
@@ -128,15 +136,13 @@ export_record(const CopyStmt *copy, Export *export, uint64 rows)
 	const TenantContext *context = context_actor();
 	ListCell   *cell;
 
-	foreach(cell, export->tables)
+	foreach(cell, export->names)
 	{
-		char	   *table = get_rel_name(lfirst_oid(cell));
+		char	   *table = lfirst(cell);
 
-		if (table == NULL)
-			continue;
 		ereport(LOG_SERVER_ONLY,
 				(errmsg("sales_assistant: COPY of " UINT64_FORMAT " rows out of %s by %s", rows,
-						table, GetUserNameFromId(GetSessionUserId(), true)),
+						table, export->who),
 				 errhidestmt(true), errhidecontext(true)));
 		if (context != NULL && !XactReadOnly && !RecoveryInProgress())
 		{
@@ -155,6 +161,47 @@ export_record(const CopyStmt *copy, Export *export, uint64 rows)
 			if (context == NULL)
 				break;
 		}
+	}
+}
+
+/* One that failed: rows may have gone out before the error. */
+static void
+export_failed(const Export *export)
+{
+	MemoryContext old = MemoryContextSwitchTo(export->context);
+	ListCell   *cell;
+
+	foreach(cell, export->names)
+		ereport(LOG_SERVER_ONLY,
+				(errmsg("sales_assistant: COPY out of %s by %s failed, rows may have gone out",
+						(char *) lfirst(cell), export->who),
+				 errhidestmt(true), errhidecontext(true)));
+	MemoryContextSwitchTo(old);
+}
+
+/* The session ends in the midst of one: its client is gone, or somebody ended it. */
+static void
+export_at_exit(int code, Datum arg)
+{
+	if (running != NULL)
+		export_failed(running);
+}
+
+/* From here on `export` is the COPY ... TO that runs. */
+static void
+export_begin(Export *export, const CopyStmt *copy)
+{
+	if (!exit_is_watched)
+		before_shmem_exit(export_at_exit, (Datum) 0);
+	exit_is_watched = true;
+	export->who = GetUserNameFromId(GetSessionUserId(), true);
+	running = export;
+	if (copy->relation != NULL)
+	{
+		Oid			relid = RangeVarGetRelid(copy->relation, NoLock, true);
+
+		if (OidIsValid(relid))
+			note_table(export, relid);
 	}
 }
 
@@ -179,7 +226,7 @@ export_utility(PlannedStmt *stmt, const char *text, bool read_only_tree,
 	QueryCompletion own;
 	QueryCompletion *volatile done = completion != NULL ? completion : &own;
 	Export	   *outer = running;
-	Export		export = {CurrentMemoryContext, NIL};
+	Export		export = {.context = CurrentMemoryContext};
 	AuditBatch	batch;
 
 	if (!IsA(copy, CopyStmt) || !IsTransactionState())
@@ -193,16 +240,7 @@ export_utility(PlannedStmt *stmt, const char *text, bool read_only_tree,
 	PG_TRY();
 	{
 		if (!copy->is_from)
-		{
-			running = &export;
-			if (copy->relation != NULL)
-			{
-				Oid			relid = RangeVarGetRelid(copy->relation, NoLock, true);
-
-				if (OidIsValid(relid))
-					note_table(&export, relid);
-			}
-		}
+			export_begin(&export, copy);
 		run_utility(stmt, text, read_only_tree, context, params, env, dest, done);
 		running = outer;
 		audit_batch_end(&batch);
@@ -213,6 +251,7 @@ export_utility(PlannedStmt *stmt, const char *text, bool read_only_tree,
 	{
 		running = outer;
 		audit_batch_abort(&batch);
+		export_failed(&export);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
