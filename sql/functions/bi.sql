@@ -343,7 +343,8 @@ AS $$
         WHERE v.amount > 0 AND isfinite(o.entered_at)
     )
     SELECT g.month, sales_internal.company_currency(company), g.deals, g.amount, round(g.expected, 2),
-           round(q.range[1]::numeric, 2), round(q.range[2]::numeric, 2), round(g.wins, 2), interval '0'
+           -- Of a deal that is likelier lost than won the tenths are 0: an interval still holds what is expected.
+           round(least(q.range[1]::numeric, g.expected), 2), round(greatest(q.range[2]::numeric, g.expected), 2), round(g.wins, 2), interval '0'
     FROM (SELECT month, count(*) AS deals, sum(amount) AS amount, sum(amount * chance) AS expected, sum(chance) AS wins,
                  array_agg(amount::float8) AS amounts, array_agg(chance::float8) AS chances
           FROM deal GROUP BY month) AS g
@@ -373,8 +374,8 @@ COMMENT ON COLUMN sales_bi.forecast.currency IS 'The company''s currency, settin
 COMMENT ON COLUMN sales_bi.forecast.deals IS 'Open deals';
 COMMENT ON COLUMN sales_bi.forecast.pipeline_value IS 'Their value';
 COMMENT ON COLUMN sales_bi.forecast.expected_value IS 'Sum of value times chance';
-COMMENT ON COLUMN sales_bi.forecast.low_value IS 'In 9 of 10 cases at least this much comes, if chances are right and deals independent';
-COMMENT ON COLUMN sales_bi.forecast.high_value IS 'In 9 of 10 cases at most this much comes';
+COMMENT ON COLUMN sales_bi.forecast.low_value IS 'In 9 of 10 cases at least this much comes, if chances are right and deals independent; never above expected_value';
+COMMENT ON COLUMN sales_bi.forecast.high_value IS 'In 9 of 10 cases at most this much comes; never below expected_value';
 COMMENT ON COLUMN sales_bi.forecast.expected_deals IS 'Sum of the chances';
 COMMENT ON COLUMN sales_bi.forecast.freshness IS 'Always 0: read from the data themselves';
 

@@ -56,6 +56,8 @@ SELECT count(*) FROM sales.score_models;
 SELECT sales.score('00000000-0000-7000-8000-000000000001');
 :be_super
 SELECT count(*) FROM sales_internal.scorecards WHERE rows = 0;
+-- the one prior is that of the extension's files, to the letter: whatever companies have learned, nothing of it is there
+SELECT model_id, md5(model::text) AS model FROM sales_internal.scorecards WHERE rows = 0;
 -- kept fresh: only what has news is scored again, and all once a day, as time alone changes scores
 \set clean :srcdir '/clean.inc'
 \i :clean
@@ -205,6 +207,7 @@ SELECT DISTINCT model_version FROM sales.score_history ORDER BY 1;
 SELECT count(*) AS of_beta FROM sales.prospects WHERE first_name ~ '^R\d+$';
 -- drift is reported
 :be_super
+SELECT model_id, md5(model::text) AS model FROM sales_internal.scorecards WHERE rows = 0;
 DELETE FROM sales.score_history;
 INSERT INTO sales.score_history (company_id, prospect_id, scored_at, score, model_version)
 SELECT company_id, prospect_id, created_at, CASE job_title WHEN 'Director' THEN 90 ELSE 10 END, 2 FROM sales.prospects WHERE first_name ~ '^P\d+$';
