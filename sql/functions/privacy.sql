@@ -40,8 +40,8 @@ FROM (VALUES
     ('sales.import_rejects', 'none', 'keep', 'Name of a column', 'column_name'),
     ('sales.import_runs', 'mention', 'redact', 'How an import went', 'mapping options error progress'),
     ('sales.import_runs', 'none', 'keep', 'State', 'status detected'),
-    ('sales.import_jobs', 'mention', 'redact', 'How an import went', 'error_log'),
-    ('sales.import_jobs', 'none', 'keep', 'Set-up of an import; erase_import_files() replaces what names the person in data that it holds', 'name source_config schedule_cron field_mapping'),
+    ('sales.import_jobs', 'mention', 'redact', 'How an import went', 'name error_log'),
+    ('sales.import_jobs', 'none', 'keep', 'Set-up of an import; erase_import_files() replaces what names the person in data that it holds', 'source_config schedule_cron field_mapping'),
     ('sales_internal.import_changes', 'prospect', 'delete', 'Undoing an import', 'before after'),
     ('sales_internal.jobs', 'key', 'erase', 'Work about the person: calls of services and their answers', 'args result error'),
     ('sales_internal.jobs', 'mention', 'redact', 'Work under way is not doubled', 'unique_key'),
@@ -49,10 +49,10 @@ FROM (VALUES
     ('sales.success_reports', 'mention', 'redact', 'Reports', 'key_metrics insights_generated recommendations benchmark_data sent_to_emails'),
     ('sales.success_reports', 'none', 'keep', 'Period', 'report_period'),
     ('sales.improvement_suggestions', 'mention', 'redact', 'Suggestions', 'current_performance suggested_change expected_improvement ai_reasoning result_measured'),
-    ('sales.templates', 'mention', 'redact', 'Templates', 'subject_template content_template variables'),
-    ('sales.templates', 'none', 'keep', 'Set-up', 'name language'),
-    ('sales.email_campaigns', 'mention', 'redact', 'Whom a campaign is for', 'target_filter'),
-    ('sales.email_campaigns', 'none', 'keep', 'Set-up', 'name schedule_cron approval'),
+    ('sales.templates', 'mention', 'redact', 'Templates', 'name subject_template content_template variables'),
+    ('sales.templates', 'none', 'keep', 'Set-up', 'language'),
+    ('sales.email_campaigns', 'mention', 'redact', 'Whom a campaign is for', 'name target_filter'),
+    ('sales.email_campaigns', 'none', 'keep', 'Set-up', 'schedule_cron approval'),
     ('sales_internal.country_zones', 'none', 'keep', 'Reference data', 'country region zone'),
     ('sales.campaign_recipients', 'prospect', 'erase', 'Mails of campaigns to the person', 'reason address_hash domain'),
     ('sales.campaign_recipients', 'none', 'keep', 'Statistics', 'timezone message_ref bounce_type'),
@@ -76,9 +76,9 @@ FROM (VALUES
     ('sales.roles', 'none', 'keep', 'Set-up', 'name description permissions'),
     ('sales.system_settings', 'none', 'keep', 'Set-up', 'category key_name value description'),
     ('sales.api_keys', 'none', 'keep', 'Keys of services', 'service_name key_value key_last4 key_hosts'),
-    ('sales.products', 'none', 'keep', 'Catalogue', 'name description target_market'),
+    ('sales.products', 'mention', 'redact', 'Catalogue: who is quoted in it', 'name description target_market'),
     ('sales.product_pricing', 'none', 'keep', 'Catalogue', 'currency'),
-    ('sales.product_benefits', 'none', 'keep', 'Catalogue', 'benefit_text'),
+    ('sales.product_benefits', 'mention', 'redact', 'Catalogue: who is quoted in it', 'benefit_text'),
     ('sales.providers', 'none', 'keep', 'Services', 'name service purpose base_url request answer model final_codes'),
     ('sales.company_sizes', 'none', 'keep', 'Reference data', 'size_range'),
     ('sales.industries', 'none', 'keep', 'Reference data', 'name description nace_codes'),
@@ -681,7 +681,7 @@ BEGIN
     PERFORM sales_internal.audit_close_door();
     -- last: whoever was changing one of these rows has ended, and its audit rows are seen
     PERFORM sales_internal.erase_audit(company, keys, pattern);
-    PERFORM sales_internal.note_privacy(company, person, 'delete', basis, counts);
+    PERFORM sales_internal.note_privacy(company, person, 'delete', left(sales_internal.redact(basis, pattern), 50), counts);
 END
 $$;
 COMMENT ON FUNCTION sales_internal.erase_person(uuid, uuid, text) IS 'gdpr_erase() for a given company, without asking for a permission';

@@ -26,31 +26,7 @@ REVOKE ALL ON FUNCTION sales_internal.hold_person(uuid, uuid) FROM PUBLIC;
 
 -- Arguments: the personal columns, those that may not be null with a "!" before them.
 CREATE OR REPLACE FUNCTION sales_internal.keep_erased() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    erased boolean;
-    empty jsonb;
-BEGIN
-    IF TG_OP = 'INSERT' OR NEW.prospect_id IS DISTINCT FROM OLD.prospect_id THEN
-        erased := NOT sales_internal.hold_person(NEW.company_id, NEW.prospect_id);
-    ELSE
-        -- no lock: whoever holds a row must not ask for the prospect
-        erased := EXISTS (SELECT FROM sales.prospects p WHERE p.company_id = NEW.company_id AND p.prospect_id = NEW.prospect_id AND p.erased_at IS NOT NULL);
-    END IF;
-    IF erased THEN
-        SELECT jsonb_object_agg(ltrim(c, '!'), CASE WHEN c NOT LIKE '!%' THEN 'null'::jsonb
-                                                    WHEN jsonb_typeof(to_jsonb(NEW) -> ltrim(c, '!')) = 'object' THEN '{}' ELSE '"[erased]"' END)
-        INTO empty FROM unnest(TG_ARGV) c;
-        IF to_jsonb(NEW) || empty <> to_jsonb(NEW) THEN
-            RAISE WARNING 'nothing is stored about prospect %: the person was erased', NEW.prospect_id;
-            NEW := jsonb_populate_record(NEW, empty);
-        END IF;
-    END IF;
-    RETURN NEW;
-END
-$$;
+AS 'MODULE_PATHNAME', 'sales_keep_erased' LANGUAGE c;
 COMMENT ON FUNCTION sales_internal.keep_erased() IS 'Trigger: rows about an erased person have no personal data; the arguments are the columns that had';
 REVOKE ALL ON FUNCTION sales_internal.keep_erased() FROM PUBLIC;
 

@@ -156,9 +156,10 @@ spi_run_kept(const char *sql, bool read_only, long limit, int nargs, const SpiAr
 	return SPI_processed;
 }
 
-uint64
-spi_run_as_owner(const char *sql, bool read_only, long limit, int nargs,
-				 const SpiArg *args)
+/* One of the two above with the rights of the owner. */
+static uint64
+as_owner(uint64 (*run) (const char *, bool, long, int, const SpiArg *), const char *sql,
+		 bool read_only, long limit, int nargs, const SpiArg *args)
 {
 	Oid			save_userid;
 	int			save_sec_context;
@@ -168,9 +169,23 @@ spi_run_as_owner(const char *sql, bool read_only, long limit, int nargs,
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);
 	SetUserIdAndSecContext(spi_owner(),
 						   save_sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	rows = spi_run(sql, read_only, limit, nargs, args);
+	rows = run(sql, read_only, limit, nargs, args);
 	SetUserIdAndSecContext(save_userid, save_sec_context);
 	return rows;
+}
+
+uint64
+spi_run_as_owner(const char *sql, bool read_only, long limit, int nargs,
+				 const SpiArg *args)
+{
+	return as_owner(spi_run, sql, read_only, limit, nargs, args);
+}
+
+uint64
+spi_run_kept_as_owner(const char *sql, bool read_only, long limit, int nargs,
+					  const SpiArg *args)
+{
+	return as_owner(spi_run_kept, sql, read_only, limit, nargs, args);
 }
 
 static char *

@@ -37,9 +37,11 @@ extern uint64 spi_run(const char *sql, bool read_only, long limit, int nargs,
 extern uint64 spi_run_kept(const char *sql, bool read_only, long limit, int nargs,
 						   const SpiArg *args);
 
-/* As spi_run, as the owner of the extension's tables (skips row security). */
+/* As these two, as the owner of the extension's tables (skips row security). */
 extern uint64 spi_run_as_owner(const char *sql, bool read_only, long limit, int nargs,
 							   const SpiArg *args);
+extern uint64 spi_run_kept_as_owner(const char *sql, bool read_only, long limit, int nargs,
+									const SpiArg *args);
 
 /*
  * Error 40001 in a transaction whose snapshot is old (REPEATABLE READ, SERIALIZABLE),

@@ -246,7 +246,8 @@ WHERE l.new_values ->> 'first_name' = 'Deferred' GROUP BY 1, 2;
 CREATE EXTENSION IF NOT EXISTS dblink;
 CREATE EXTENSION IF NOT EXISTS postgres_fdw;
 :be_beta
-SELECT helpers.try('SELECT dblink_connect(''dbname=regression user=postgres'')') AS dblink, helpers.try('CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw') AS server;
+-- later servers say "password or GSSAPI delegated credentials required"
+SELECT left(helpers.try('SELECT dblink_connect(''dbname=regression user=postgres'')'), 14) AS dblink, helpers.try('CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw') AS server;
 :be_super
 SET client_min_messages = error;
 SELECT format('host=%s port=%s dbname=%s user=regress_app', split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port'), current_database()) AS loop \gset
