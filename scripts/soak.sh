@@ -1,9 +1,12 @@
 #!/bin/bash
-# make soak: everything at once under load, with crashes: imports, jobs, scoring, roll-ups, reports, erasures,
-# maintain() and the workers' own tasks, by two companies, while the server is killed and started again.
+# make soak: everything at once under load, with restarts: imports and their undoing, jobs, scoring, training,
+# roll-ups, reports, exports and erasures, maintain() and the workers' own tasks, by two companies, with dumps and
+# changes of the master key beside them.  In the first two thirds the server is stopped and started again, killed
+# and at once in turn; the last third is for what only long life shows.
 # At the end nothing may have drifted: check_metrics(), verify_audit() and test_isolation() are clean, no job
-# is stuck, no erased person has a name, and no worker has grown without end.
+# is stuck, no erased person has a name, no lock or temporary file is left, and no worker has grown.
 #   MINUTES=5    how long; make soak MINUTES=30
+#   CRASH_EVERY=60   seconds between restarts
 #   KEEP=1       keeps the scratch folder and says where it is
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -59,25 +62,46 @@ DELETE FROM sales.prospects WHERE prospect_id = (SELECT prospect_id FROM sales.p
 SELECT sales.gdpr_erase(prospect_id, 'soak') FROM (SELECT prospect_id FROM sales.prospects ORDER BY random() LIMIT 2) x;
 SELECT sales.refresh_metrics(), sales.refresh_scores();
 SELECT sales.generate_report('on_demand', to_char(now(), 'YYYY-MM'));
+SELECT length(sales.gdpr_export(prospect_id)::text) FROM (SELECT prospect_id FROM sales.prospects ORDER BY random() LIMIT 1) x;
+SELECT count(*) FROM sales.find_duplicates();
+SELECT sales.undo_import(run_id) FROM (SELECT run_id FROM sales.import_runs WHERE status = 'done' ORDER BY random() LIMIT 1) x WHERE random() < 0.2;
 BEGIN; UPDATE sales.tasks SET notes = 'x'; INSERT INTO sales.products (name) VALUES ('P'); ROLLBACK;
 SQL
     done
 }
 for company in Alpha Beta; do for i in 1 2; do client $company $i & clients+=($!); done; done
 ( while [ ! -e "$scratch/stop" ]; do psql -qXAt -c 'SELECT * FROM sales.maintain()' >>"$scratch/maintain.log" 2>&1 || true; sleep 3; done ) & clients+=($!)
+# A DBA: dumps, another master key, the doctor, a training for all.
+as_user mkdir "$scratch/keys"
+( n=0
+  while [ ! -e "$scratch/stop" ]; do
+    n=$((n + 1))
+    pg_dump -Fc -f "$scratch/dump" >>"$scratch/dba.log" 2>&1 || true
+    as_user sh -c "umask 077; openssl rand -hex 32 >'$scratch/keys/$n.key'"
+    psql -qXAt -c "SELECT sales.rotate_master_key('$scratch/keys/$n.key')" -c 'SELECT count(*) FROM sales.doctor()' >>"$scratch/dba.log" 2>&1 || true
+    for company in Alpha Beta; do psql -qXAt -U soak -c "SELECT soak.be('$company')" -c 'SELECT count(*) FROM sales.train_score_model()' >>"$scratch/dba.log" 2>&1 || true; done
+    sleep 10
+  done ) & clients+=($!)
 
-rss() { # kB of the workers together
-    ps -o rss=,args= --ppid "$(head -1 "$scratch/data/postmaster.pid" 2>/dev/null || echo 0)" | awk '/postgres: sales_assistant/ { n += $1 } END { print n + 0 }'
+memory() { # kB that the workers have for themselves, and how many there are
+    local pid kb=0 n=0
+    for pid in $(ps -o pid=,args= --ppid "$(head -1 "$scratch/data/postmaster.pid" 2>/dev/null || echo 0)" | awk '/postgres: sales_assistant worker/ { print $1 }'); do
+        kb=$((kb + $(awk '/^Private/ { n += $2 } END { print n + 0 }' "/proc/$pid/smaps_rollup" 2>/dev/null || echo 0))) n=$((n + 1))
+    done
+    echo "$kb"
 }
-end=$((SECONDS + minutes * 60)) next=$((SECONDS + crash_every)) crashes=0 first= last=
+end=$((SECONDS + minutes * 60)) calm=$((SECONDS + minutes * 40)) next=$((SECONDS + crash_every)) restarts=0 first= last=
 while [ $SECONDS -lt $end ]; do
     sleep 5
-    last=$(rss); [ -n "$first" ] || first=$last
-    if [ $SECONDS -ge $next ] && [ $((end - SECONDS)) -gt 20 ]; then
-        next=$((SECONDS + crash_every)) crashes=$((crashes + 1))
-        echo "crash $crashes: workers use $last kB; $(psql -qXAt -c 'SELECT count(*) FROM sales.prospects' 2>/dev/null) prospects"
-        as_user "$bin/pg_ctl" -D "$scratch/data" -m immediate stop >/dev/null || true
+    if [ $SECONDS -ge $next ] && [ $SECONDS -lt $calm ]; then
+        next=$((SECONDS + crash_every)) restarts=$((restarts + 1))
+        how=immediate; [ $((restarts % 3)) != 0 ] || how=fast
+        echo "restart $restarts ($how): the worker has $(memory) kB; $(psql -qXAt -c 'SELECT count(*) FROM sales.prospects' 2>/dev/null) prospects"
+        as_user "$bin/pg_ctl" -D "$scratch/data" -m "$how" -t 120 stop >/dev/null || { echo "FAIL $how stop"; break; }
         start
+    elif [ $SECONDS -ge $((calm + (end - calm) / 3)) ]; then
+        # its caches are warm by now
+        last=$(memory); [ -n "$first" ] || { first=$last; echo "calm: the worker has $first kB"; }
     fi
 done
 touch "$scratch/stop"
@@ -109,8 +133,12 @@ says 'tenants are apart' '' "SELECT object, attempt, outcome FROM sales.test_iso
 says 'periodic tasks do not fail' '' "SELECT name, last_error FROM sales_internal.periodic_tasks WHERE last_error IS NOT NULL"
 echo "$(grep -h 'ERROR' "$scratch"/client_*.err 2>/dev/null | sed 's/[0-9a-f-]\{36\}/<id>/g; s/^.*ERROR: */ERROR: /' | sort | uniq -c | sort -rn | head -8)"
 if grep -qE 'TRAP:|PANIC|terminated by signal (6|11)' "$scratch/server.log"; then echo 'FAIL the server broke:'; grep -E -m5 'TRAP:|PANIC|signal (6|11)' "$scratch/server.log"; bad=1; fi
-# A process that leaks for as long as this would be twice as large
-if [ "$last" -gt $((3 * first + 200000)) ]; then echo "FAIL the workers grew from $first to $last kB"; bad=1; fi
-echo "$minutes minutes, $crashes crashes, $(psql -qXAt -c "SELECT format('%s prospects, %s audit rows, %s jobs, %s erased', (SELECT count(*) FROM sales.prospects), (SELECT count(*) FROM sales.audit_logs), (SELECT count(*) FROM sales_internal.jobs), (SELECT count(*) FROM sales.prospects WHERE erased_at IS NOT NULL))"), workers $first to $last kB"
+says 'no lock is waited for, no transaction is left' '' "SELECT pid, locktype, mode FROM pg_locks WHERE NOT granted UNION ALL SELECT pid, state, query FROM pg_stat_activity
+    WHERE xact_start < now() - interval '1 minute' AND backend_type <> 'autovacuum worker' UNION ALL SELECT NULL, gid, owner FROM pg_prepared_xacts"
+says 'no advisory lock is left' 0 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+says 'no temporary file is left' '' "SELECT name FROM pg_ls_tmpdir() UNION ALL SELECT name FROM pg_ls_dir('.') name WHERE name ~ 'sales_assistant' AND name <> 'sales_assistant.key'"
+# What a worker needs it has by now; one that leaks a little of each job would go on growing
+if [ "${last:-0}" -gt $((${first:-0} * 13 / 10 + 8192)) ]; then echo "FAIL the worker grew from $first to $last kB"; bad=1; fi
+echo "$minutes minutes, $restarts restarts, $(psql -qXAt -c "SELECT format('%s prospects, %s audit rows, %s jobs, %s erased', (SELECT count(*) FROM sales.prospects), (SELECT count(*) FROM sales.audit_logs), (SELECT count(*) FROM sales_internal.jobs), (SELECT count(*) FROM sales.prospects WHERE erased_at IS NOT NULL))"), the worker $first to $last kB in the calm third"
 [ $bad = 0 ] && echo "soak: clean"
 exit $bad

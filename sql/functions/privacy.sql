@@ -72,6 +72,7 @@ FROM (VALUES
     ('sales_internal.domain_slots', 'none', 'keep', 'When a mail domain is written to next', 'domain'),
     ('sales.users', 'user', 'keep', 'Logins of the company''s own people', 'email password_hash first_name last_name language'),
     ('sales_internal.sessions', 'user', 'keep', 'Sessions of the company''s own people', 'user_agent ip_address'),
+    ('sales_internal.bound_roles', 'user', 'keep', 'Logins of the company''s own tools', 'role_name'),
     ('sales.companies', 'none', 'keep', 'The company itself', 'name domain language timezone'),
     ('sales.roles', 'none', 'keep', 'Set-up', 'name description permissions'),
     ('sales.system_settings', 'none', 'keep', 'Set-up', 'category key_name value description'),
