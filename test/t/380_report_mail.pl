@@ -64,6 +64,27 @@ $node->safe_psql('postgres', "UPDATE sales.system_settings SET value = 'reports\
 my $refused = (split /\n/, $node->safe_psql('postgres', "$enter SELECT sales.send_report('$report')"))[-1];
 ok($node->poll_query_until('postgres', "SELECT state FROM sales_internal.jobs WHERE job_id = '$refused'", 'failed'), 'a refusal fails the job');
 like($node->safe_psql('postgres', "SELECT error FROM sales_internal.jobs WHERE job_id = '$refused'"), qr/smtp: .*550/, 'and says why');
+
+# By themselves: the worker makes the reports that are due, and sends those of the company that asked for it.
+$node->safe_psql('postgres', <<'SQL');
+DELETE FROM sales.success_reports;
+UPDATE sales.system_settings SET value = 'reports@platform.test' WHERE key_name = 'from';
+SELECT sales.create_company('Quiet', 'b.test', 'business', 'en', 'UTC', 'boss@b.test', 'secret-beta-1');
+INSERT INTO sales.system_settings (company_id, category, key_name, value)
+SELECT company_id, 'reports', x.key, x.value FROM sales.companies, (VALUES ('schedule', 'weekly'), ('send', 'true')) AS x (key, value)
+WHERE x.key = 'schedule' OR domain = 'a.test';
+INSERT INTO sales.prospects (company_id, first_name, created_at)
+SELECT company_id, 'x', (date_trunc('week', (now() AT TIME ZONE timezone) - interval '6 hours') - interval '3 days') AT TIME ZONE timezone FROM sales.companies;
+SQL
+ok($node->poll_query_until('postgres', q{
+WITH again AS (UPDATE sales_internal.periodic_tasks SET next_run = now() WHERE name IN ('reports', 'metrics') AND next_run > now())
+SELECT count(*) = 2 AND count(sent_at) = 1 FROM sales.success_reports}), 'the worker made the due reports, and sent one');
+is($node->safe_psql('postgres', q{SELECT c.name LIKE 'Soc%', r.report_type, r.sent_at IS NOT NULL, r.sent_to_emails, r.internal_copy_sent
+FROM sales.success_reports r JOIN sales.companies c USING (company_id) ORDER BY c.domain}),
+	qq{t|weekly|t|["boss\@a.test"]|t\nf|weekly|f|[]|f}, 'each once; who did not ask for it gets no mail');
+($envelope) = split /\n/, slurp_file("$dir/mail.2");
+is($envelope, 'reports@platform.test > boss@a.test team@platform.test', 'it went to the admin and as internal copy');
+ok(!-e "$dir/mail.3", 'and to nobody else');
 $node->stop;
 $sink->kill_kill;
 done_testing();
