@@ -285,8 +285,7 @@ BEGIN
     SELECT 'warning', format('the campaign "%s" waits for a mailbox to send from', e.name), 'Set mailboxes.is_active, or the campaign''s mailbox_id.'
     FROM sales.email_campaigns e
     WHERE coalesce(e.next_run_at, e.scheduled_at) <= sales_internal.now() AND e.status IN ('scheduled', 'running') AND (e.runs = 0 OR e.schedule_type = 'recurring')
-      AND NOT EXISTS (SELECT FROM sales.mailboxes b
-                      WHERE b.company_id = e.company_id AND b.is_active AND b.mailbox_id = coalesce(e.mailbox_id, b.mailbox_id));
+      AND NOT EXISTS (SELECT FROM sales_internal.campaign_mailboxes b WHERE b.company_id = e.company_id AND b.campaign_id = e.campaign_id);
     RETURN QUERY
     SELECT 'warning', format('mailbox %s rests: %s', b.email, b.last_error), 'Mend the mail server''s address or login in sales.mailboxes; it is tried again by itself.'
     FROM sales.mailboxes b WHERE b.is_active AND b.failures >= 3 ORDER BY b.email;

@@ -17,24 +17,36 @@ $$;
 COMMENT ON FUNCTION sales_internal.prospect_zone(uuid, uuid) IS 'Timezone of an address, else of the company';
 REVOKE ALL ON FUNCTION sales_internal.prospect_zone(uuid, uuid) FROM PUBLIC;
 
--- First time not before `after` that lies in the window by the clock of the zone.
+-- First time not before `after` that lies in the window by the clock of the zone:
+-- `after` itself, else an opening.  Where a change of clocks has swallowed a window
+-- (or moved its opening out of it), the next day's; so a window of one day a week
+-- is looked for on two of them.
 CREATE OR REPLACE FUNCTION sales_internal.next_in_window(after timestamptz, zone text, opens time, closes time, days integer[])
 RETURNS timestamptz
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN num_nonnulls(opens, closes, days) = 0 THEN after ELSE
-        (SELECT greatest(after, (d.day + coalesce(opens, '00:00')) AT TIME ZONE zone)
-         FROM (SELECT (after AT TIME ZONE zone)::date + n FROM generate_series(0, 8) AS n) AS d (day)
-         WHERE (days IS NULL OR extract(isodow FROM d.day) = ANY (days))
-           AND (d.day + coalesce(closes, '24:00')) AT TIME ZONE zone > after
-           -- a window that a change of clocks has swallowed
-           AND (d.day + coalesce(closes, '24:00')) AT TIME ZONE zone > (d.day + coalesce(opens, '00:00')) AT TIME ZONE zone
-         ORDER BY d.day LIMIT 1) END
+        (SELECT m.moment
+         FROM (SELECT after AS moment
+               UNION ALL
+               SELECT ((after AT TIME ZONE zone)::date + n + coalesce(opens, '00:00')) AT TIME ZONE zone FROM generate_series(0, 15) AS n) AS m
+         CROSS JOIN LATERAL (SELECT m.moment AT TIME ZONE zone) AS l (clock)
+         WHERE m.moment >= after AND l.clock::time >= coalesce(opens, '00:00') AND l.clock::time < coalesce(closes, '24:00')
+           AND (days IS NULL OR extract(isodow FROM l.clock) = ANY (days))
+         ORDER BY m.moment LIMIT 1) END
 $$;
 COMMENT ON FUNCTION sales_internal.next_in_window(timestamptz, text, time, time, integer[]) IS
     'When a mail may go out: at once, or when the window next opens for the recipient';
 REVOKE ALL ON FUNCTION sales_internal.next_in_window(timestamptz, text, time, time, integer[]) FROM PUBLIC;
+
+-- --- mailboxes that a campaign is sent from ---
+
+CREATE OR REPLACE VIEW sales_internal.campaign_mailboxes WITH (security_invoker = true) AS
+SELECT c.company_id, c.campaign_id, b.mailbox_id
+FROM sales.email_campaigns c
+JOIN sales.mailboxes b ON b.company_id = c.company_id AND b.is_active AND b.mailbox_id = coalesce(c.mailbox_id, b.mailbox_id);
+COMMENT ON VIEW sales_internal.campaign_mailboxes IS 'Active mailboxes of each campaign: the one that it names, else all of its company';
 
 -- --- what can be wrong ---
 
@@ -229,8 +241,8 @@ DECLARE
 BEGIN
     UPDATE sales.email_campaigns e SET runs = e.runs + 1
     WHERE e.company_id = company AND e.campaign_id = campaign RETURNING * INTO c;
-    SELECT array_agg(b.mailbox_id ORDER BY b.mailbox_id) INTO boxes FROM sales.mailboxes b
-    WHERE b.company_id = company AND b.is_active AND b.mailbox_id = coalesce(c.mailbox_id, b.mailbox_id);
+    SELECT array_agg(b.mailbox_id ORDER BY b.mailbox_id) INTO boxes FROM sales_internal.campaign_mailboxes b
+    WHERE b.company_id = company AND b.campaign_id = campaign;
     IF boxes IS NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = 'there is no mailbox to send from', HINT = 'Set mailboxes.is_active, or add a mailbox.';
     END IF;

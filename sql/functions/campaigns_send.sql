@@ -816,8 +816,7 @@ BEGIN
                WHERE ((c.status = 'scheduled' AND c.schedule_type <> 'recurring' AND c.scheduled_at <= moment)
                       OR (c.status IN ('scheduled', 'running') AND c.schedule_type = 'recurring' AND c.next_run_at <= moment))
                  -- without a mailbox to send from it waits for one; doctor() says so
-                 AND EXISTS (SELECT FROM sales.mailboxes b
-                             WHERE b.company_id = c.company_id AND b.is_active AND b.mailbox_id = coalesce(c.mailbox_id, b.mailbox_id))
+                 AND EXISTS (SELECT FROM sales_internal.campaign_mailboxes b WHERE b.company_id = c.company_id AND b.campaign_id = c.campaign_id)
                ORDER BY c.company_id, c.campaign_id
     LOOP
         -- one campaign at a time is locked and looked at again: its rows may be on another node

@@ -474,6 +474,20 @@ AS $$ DELETE FROM sales_internal.import_files f WHERE f.company_id = company AND
 COMMENT ON FUNCTION sales_internal.forget_parts(uuid, uuid) IS 'Removes the parts of a mail that a run has not fetched to its end';
 REVOKE ALL ON FUNCTION sales_internal.forget_parts(uuid, uuid) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.next_mail(job uuid, company uuid, setup sales.import_jobs, todo jsonb) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM sales_internal.forget_parts(company, job);
+    INSERT INTO sales_internal.import_taken (company_id, import_job_id, source_key)
+    VALUES (company, setup.import_job_id, format('%s/%s', todo ->> 'validity', todo #>> '{uids,0}')) ON CONFLICT DO NOTHING;
+    RETURN sales_internal.next_fetch(job, company, setup, todo - 'at' || jsonb_build_object('uids', (todo -> 'uids') - 0));
+END
+$$;
+COMMENT ON FUNCTION sales_internal.next_mail(uuid, uuid, sales.import_jobs, jsonb) IS 'The first mail that was wanted is done with, taken or passed over: the next';
+REVOKE ALL ON FUNCTION sales_internal.next_mail(uuid, uuid, sales.import_jobs, jsonb) FROM PUBLIC;
+
 -- What a call brought of the first mail that is wanted.
 CREATE OR REPLACE FUNCTION sales_internal.settle_mail(job uuid, company uuid, setup sales.import_jobs, todo jsonb, transcript bytea) RETURNS jsonb
 LANGUAGE plpgsql
@@ -502,7 +516,6 @@ BEGIN
     IF asked > 0 THEN
         SELECT string_agg(f.content, '' ORDER BY f.source_key) || coalesce(mail, '') INTO mail
         FROM sales_internal.import_files f WHERE f.company_id = company AND f.run_id = job AND f.source_key LIKE 'part/%';
-        PERFORM sales_internal.forget_parts(company, job);
     END IF;
     FOR part IN SELECT row_number() OVER () AS n, a.* FROM sales_internal.mail_attachments(mail) a LOOP
         IF sales_internal.glob_matches(coalesce(part.name, ''), coalesce(setup.source_config ->> 'pattern', '*.csv'))
@@ -510,9 +523,7 @@ BEGIN
             PERFORM sales_internal.take_file(company, job, setup.import_job_id, known || '/' || part.n, coalesce(part.name, 'attachment'), part.content);
         END IF;
     END LOOP;
-    INSERT INTO sales_internal.import_taken (company_id, import_job_id, source_key)
-    VALUES (company, setup.import_job_id, known) ON CONFLICT DO NOTHING;
-    RETURN sales_internal.next_fetch(job, company, setup, todo - 'at' || jsonb_build_object('uids', (todo -> 'uids') - 0));
+    RETURN sales_internal.next_mail(job, company, setup, todo);
 END
 $$;
 COMMENT ON FUNCTION sales_internal.settle_mail(uuid, uuid, sales.import_jobs, jsonb, bytea) IS 'Keeps a part of a mail, or the attachments of a whole one, and makes the next call';
@@ -662,11 +673,9 @@ BEGIN
     UPDATE sales.import_runs r SET error = concat_ws(E'\n', r.error, note)
     WHERE r.company_id = company AND r.run_id = job AND coalesce(strpos(r.error, note), 0) = 0 AND note IS NOT NULL;
     IF list = 'uids' THEN
-        PERFORM sales_internal.forget_parts(company, job);
-        INSERT INTO sales_internal.import_taken (company_id, import_job_id, source_key)
-        VALUES (company, setup.import_job_id, format('%s/%s', todo ->> 'validity', todo -> 'uids' ->> 0)) ON CONFLICT DO NOTHING;
+        RETURN sales_internal.next_mail(job, company, setup, todo);
     END IF;
-    RETURN sales_internal.next_fetch(job, company, setup, todo - 'at' || jsonb_build_object(list, (todo -> list) - 0));
+    RETURN sales_internal.next_fetch(job, company, setup, todo || jsonb_build_object(list, (todo -> list) - 0));
 END
 $$;
 COMMENT ON FUNCTION sales_internal.pass_over(uuid, uuid, sales.import_jobs, jsonb, text) IS 'Notes why a file or mail was not fetched and goes on with the next';
