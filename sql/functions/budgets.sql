@@ -181,6 +181,10 @@ BEGIN
     SELECT p.request -> 'limits' INTO limits FROM sales.providers p
     WHERE coalesce(p.service, p.name) = sales_internal.service_of(service_name) AND p.request ? 'limits' ORDER BY p.rank LIMIT 1;
     PERFORM sales_internal.pace_call(service_name, key_id, limits);
+    -- A job is put back where somebody has the key locked: a company that keeps it so shall not hold up the worker.
+    IF (sales_internal.current_job()).job_id IS NOT NULL THEN
+        PERFORM FROM sales.api_keys WHERE company_id = company AND api_key_id = key_id FOR NO KEY UPDATE NOWAIT;
+    END IF;
     UPDATE sales.api_keys
     SET usage_current_month = CASE WHEN usage_month >= month THEN usage_current_month ELSE 0 END + 1, usage_month = greatest(usage_month, month)
     WHERE company_id = company AND api_key_id = key_id

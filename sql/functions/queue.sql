@@ -29,7 +29,7 @@ BEGIN
         VALUES (enqueue.company_id, enqueue.kind, enqueue.args, enqueue.unique_key,
                 coalesce(enqueue.run_at, sales_internal.now()), coalesce(enqueue.run_at <= sales_internal.now(), true),
                 enqueue.priority, known.max_attempts, sales.current_user_id())
-        ON CONFLICT (company_id, kind, unique_key) WHERE state IN ('queued', 'running') DO NOTHING
+        ON CONFLICT (company_id, kind, unique_key) WHERE state IN ('queued', 'running') AND unique_key IS NOT NULL DO NOTHING
         RETURNING job_id INTO new_job;
         IF new_job IS NULL THEN
             SELECT j.job_id INTO new_job FROM sales_internal.jobs j
@@ -54,6 +54,10 @@ REVOKE ALL ON FUNCTION sales_internal.enqueue(text, uuid, jsonb, text, timestamp
 -- What it costs: each job becomes due once; then one look-up for each company that
 -- has a job that is due, and one for each job that may be claimed.  Jobs that are
 -- not due cost nothing, however many they are and whosesoever.
+--
+-- The plans of the worker's statements are kept, and are often made while the table is
+-- empty, when a scan of all of it looks as good as anything.  So seqscans are off, and
+-- "= ANY (ARRAY[x])" is an equality that leaves no other way than the index on job_id.
 CREATE OR REPLACE FUNCTION sales_internal.claim_jobs(
     wanted integer, per_company integer DEFAULT NULL, with_long boolean DEFAULT true)
 RETURNS TABLE (job_id uuid, company_id uuid, kind text, args jsonb, mode text, prepare_function text, settle_function text,
@@ -77,12 +81,12 @@ BEGIN
         finished_at = CASE WHEN j.attempts >= j.max_attempts THEN moment END
     FROM (SELECT l.job_id FROM sales_internal.jobs l WHERE l.state = 'running' AND l.lease_until < moment
           FOR UPDATE SKIP LOCKED) lost
-    WHERE j.job_id = lost.job_id;
+    WHERE j.job_id = ANY (ARRAY[lost.job_id]);
 
     UPDATE sales_internal.jobs j SET due = true
     FROM (SELECT l.job_id FROM sales_internal.jobs l WHERE l.state = 'queued' AND NOT l.due AND l.run_at <= moment
           FOR UPDATE SKIP LOCKED) ripe
-    WHERE j.job_id = ripe.job_id;
+    WHERE j.job_id = ANY (ARRAY[ripe.job_id]);
 
     RETURN QUERY
     WITH RECURSIVE companies AS (
@@ -130,13 +134,13 @@ BEGIN
     ), chosen AS (
         SELECT j.job_id
         FROM (SELECT c.job_id FROM candidates c ORDER BY c.turn, c.job_id LIMIT wanted) c
-        JOIN sales_internal.jobs j ON j.job_id = c.job_id AND coalesce(j.state, '') = 'queued'
+        JOIN sales_internal.jobs j ON j.job_id = ANY (ARRAY[c.job_id]) AND coalesce(j.state, '') = 'queued'
         FOR UPDATE OF j SKIP LOCKED
     )
     UPDATE sales_internal.jobs j
     SET state = 'running', due = false, attempts = j.attempts + 1, claim = j.claim + 1, lease_until = moment + k.lease, error = NULL
     FROM chosen c, sales_internal.job_kinds k
-    WHERE j.job_id = c.job_id AND k.kind = j.kind
+    WHERE j.job_id = ANY (ARRAY[c.job_id]) AND k.kind = j.kind
     RETURNING j.job_id, j.company_id, j.kind, j.args, k.mode, k.prepare_function, k.settle_function, j.claim, j.booked,
               j.unique_key IS NOT NULL, extract(epoch FROM k.lease)::double precision;
 END
@@ -159,7 +163,7 @@ AS $$
 BEGIN
     RETURN QUERY
     SELECT j.job_id FROM unnest(jobs, claims) w (job_id, claim)
-    JOIN sales_internal.jobs j ON j.job_id = w.job_id AND j.claim = w.claim AND coalesce(j.state, '') = 'running'
+    JOIN sales_internal.jobs j ON j.job_id = ANY (ARRAY[w.job_id]) AND j.claim = w.claim AND coalesce(j.state, '') = 'running'
     FOR KEY SHARE OF j SKIP LOCKED;
 END
 $$;
@@ -211,7 +215,7 @@ BEGIN
                  CASE WHEN jsonb_typeof(u.outcome -> 'cost') = 'number'
                       THEN least(greatest((u.outcome ->> 'cost')::numeric, 0), 99999) ELSE 0 END AS price
           FROM unnest(settle_jobs.jobs, settle_jobs.claims, settle_jobs.outcomes) u (job, claim, outcome)) w
-    WHERE j.job_id = w.job AND j.claim = w.claim AND coalesce(j.state, '') = 'running'
+    WHERE j.job_id = ANY (ARRAY[w.job]) AND j.claim = w.claim AND coalesce(j.state, '') = 'running'
     RETURNING j.job_id, j.state;
 END
 $$;

@@ -48,7 +48,7 @@ CREATE INDEX jobs_run_at_idx ON sales_internal.jobs (run_at) WHERE state = 'queu
 CREATE INDEX jobs_lease_idx ON sales_internal.jobs (lease_until, company_id) WHERE state = 'running';
 CREATE INDEX jobs_company_idx ON sales_internal.jobs (company_id, created_at DESC);
 CREATE UNIQUE INDEX jobs_unique_key ON sales_internal.jobs (company_id, kind, unique_key)
-    WHERE state IN ('queued', 'running');
+    WHERE state IN ('queued', 'running') AND unique_key IS NOT NULL;
 COMMENT ON TABLE sales_internal.jobs IS
     'Work for the background workers; applications see theirs in the view sales.jobs';
 COMMENT ON COLUMN sales_internal.jobs.company_id IS 'Tenant; null for the platform''s own work';

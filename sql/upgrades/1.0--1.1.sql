@@ -43,6 +43,10 @@ DROP INDEX sales_internal.jobs_run_at_idx;
 CREATE INDEX jobs_queued_idx ON sales_internal.jobs (company_id, priority DESC, run_at, job_id)
     WHERE state = 'queued' AND due;
 CREATE INDEX jobs_run_at_idx ON sales_internal.jobs (run_at) WHERE state = 'queued' AND NOT due;
+-- A job without a key needs no entry in the index of keys.
+DROP INDEX sales_internal.jobs_unique_key;
+CREATE UNIQUE INDEX jobs_unique_key ON sales_internal.jobs (company_id, kind, unique_key)
+    WHERE state IN ('queued', 'running') AND unique_key IS NOT NULL;
 -- What a claim tells has changed.
 DROP FUNCTION sales_internal.claim_jobs(integer, integer, boolean);
 -- settle_jobs() ends many at a time.

@@ -16,6 +16,7 @@
 #define SALES_CORE_JSON_H
 
 #include "utils/builtins.h"		/* before jansson.h, which makes json_typeof a macro */
+#include "utils/jsonb.h"
 
 #define json_object jansson_json_object_clashes_with_the_server
 #include <jansson.h>
@@ -27,5 +28,8 @@ json_new_object(void)
 {
 	return json_pack("{}");
 }
+
+/* An object as a jsonb, palloc'd; takes the reference, also where it throws, as it does for null: out of memory. */
+extern Jsonb *core_take_json(json_t *value);
 
 #endif							/* SALES_CORE_JSON_H */

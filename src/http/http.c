@@ -47,52 +47,64 @@ http_call_free(HttpCall *call)
 
 /* --- in the foreground --- */
 
-/* Asks DNS in the foreground. */
-static char *
-perform_dns(HttpCall *call)
+/* The call's response, unless it was interrupted; the call is freed. */
+static Jsonb *
+take_response(HttpCall *call, CURLcode result, bool has_ended)
 {
-	char	   *response = NULL;
+	Jsonb	   *volatile response = NULL;
 
-	dns_start(call->dns);
-	while (response == NULL && !(QueryCancelPending || ProcDiePending))
+	PG_TRY();
 	{
-		struct pollfd wait = {.fd = dns_descriptor(), .events = POLLIN};
-
-		if (dns_next_done() == call)
-			response = http_call_response(call, CURLE_OK);
-		else
-		{
-			long		ms = dns_timeout_ms();
-
-			pgstat_report_wait_start(compat_wait_event(&waits_for_dns, "SalesAssistantDns"));
-			(void) poll(&wait, 1, ms < 0 || ms > 100 ? 100 : (int) ms);
-			pgstat_report_wait_end();
-			dns_drive();
-		}
+		if (has_ended)
+			response = http_call_response(call, result);
 	}
+	PG_CATCH();
+	{
+		http_call_free(call);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	http_call_free(call);
 	CHECK_FOR_INTERRUPTS();
+	if (response == NULL)
+		elog(ERROR, "the call was interrupted");
 	return response;
 }
 
-char *
+/* Asks DNS in the foreground. */
+static Jsonb *
+perform_dns(HttpCall *call)
+{
+	bool		has_ended = false;
+
+	dns_start(call->dns);
+	while (!has_ended && !(QueryCancelPending || ProcDiePending))
+	{
+		struct pollfd wait = {.fd = dns_descriptor(), .events = POLLIN};
+		long		ms = dns_timeout_ms();
+
+		has_ended = dns_next_done() == call;
+		if (has_ended)
+			break;
+		pgstat_report_wait_start(compat_wait_event(&waits_for_dns, "SalesAssistantDns"));
+		(void) poll(&wait, 1, ms < 0 || ms > 100 ? 100 : (int) ms);
+		pgstat_report_wait_end();
+		dns_drive();
+	}
+	return take_response(call, CURLE_OK, has_ended);
+}
+
+Jsonb *
 http_perform(const char *request, const char *secret)
 {
 	const char *problem;
 	HttpCall   *call = http_call_new(request, secret, &problem);
 	CURLM	   *multi;
-	char	   *response = NULL;
 	CURLcode	result = CURLE_ABORTED_BY_CALLBACK;
 	int			running;
 
 	if (call == NULL)
-	{
-		json_t	   *failed = json_pack("{s:i, s:s, s:b}", "status", 0, "error", problem, "blocked", 0);
-
-		response = json_dumps(failed, JSON_COMPACT);
-		json_decref(failed);
-		return response;
-	}
+		return core_take_json(json_pack("{s:i, s:s, s:b}", "status", 0, "error", problem, "blocked", 0));
 	if (call->dns != NULL)
 		return perform_dns(call);
 	multi = curl_multi_init();
@@ -119,10 +131,6 @@ http_perform(const char *request, const char *secret)
 		}
 		curl_multi_remove_handle(multi, call->easy);
 	} while (running == 0 && http_call_follow(call, result));
-	if (running == 0 || call->blocked)
-		response = http_call_response(call, result);
 	curl_multi_cleanup(multi);
-	http_call_free(call);
-	CHECK_FOR_INTERRUPTS();
-	return response;
+	return take_response(call, result, running == 0 || call->blocked);
 }

@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 
 #include "lib/ilist.h"
+#include "utils/jsonb.h"
 
 typedef enum HttpKind
 {
@@ -100,7 +101,7 @@ extern bool http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_
 								 const char **error);
 
 /*
- * What came back, as JSON text (malloc'd):
+ * What came back, as JSON (palloc'd):
  *   {"status": n, "headers": {...}, "body": text, "error": text or null,
  *    "blocked": by the guard, "elapsed_ms": n, "provider": text, "api_key_id": text,
  *    "budget_month": text}
@@ -116,7 +117,7 @@ extern bool http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_
  * "url" is where they led.  Of a file, status is 200, or 401, 403, 404 as the
  * server's words mean; of a mailbox 200, or 422 where the command itself was refused.
  */
-extern char *http_call_response(HttpCall *call, CURLcode result);
+extern Jsonb *http_call_response(HttpCall *call, CURLcode result);
 
 /*
  * Overwrites the key of the call with asterisks where it stands in the text, also
@@ -126,7 +127,7 @@ extern void http_hide_secret(const HttpCall *call, char *text, size_t size);
 
 extern void http_call_free(HttpCall *call);
 
-/* Performs one call in the foreground; interrupts are served.  As above. */
-extern char *http_perform(const char *request, const char *secret);
+/* Performs one call in the foreground; interrupts are served.  As http_call_response(). */
+extern Jsonb *http_perform(const char *request, const char *secret);
 
 #endif							/* SALES_HTTP_HTTP_H */

@@ -3,7 +3,8 @@
  *		What came of a call, as the JSON that settle functions read.
  *
  * The key that the call was made with does not come back, even where the service
- * quotes it in its refusal.  Memory is malloc'd, as the call's is.
+ * quotes it in its refusal.  Memory is malloc'd, as the call's is; only the end of it
+ * is a jsonb.
  */
 #include "postgres.h"
 
@@ -14,6 +15,7 @@
 #include "http/dns.h"
 #include "http/guard.h"
 #include "http/http.h"
+#include "mb/pg_wchar.h"
 
 /*
  * A service may quote the key that it refuses.  Whoever reads of the call reads it
@@ -130,17 +132,13 @@ content_type(HttpCall *call)
 }
 
 /* The answer to a question of DNS, in the same shape. */
-static char *
+static Jsonb *
 dns_response(HttpCall *call)
 {
-	json_t	   *response = json_pack("{s:i, s:{}, s:n, s:n, s:b, s:s, s:s, s:s}",
+	return core_take_json(json_pack("{s:i, s:{}, s:n, s:n, s:b, s:s, s:s, s:s}",
 									 "status", 200, "headers", "body", "error", "blocked", 0,
 									 "dns", dns_verdict(call->dns),
-									 "provider", call->provider, "api_key_id", call->api_key_id);
-	char	   *text = response != NULL ? json_dumps(response, JSON_COMPACT) : NULL;
-
-	json_decref(response);
-	return text;
+									 "provider", call->provider, "api_key_id", call->api_key_id));
 }
 
 /* FTP and SFTP have no common statuses; those of HTTP say the same. */
@@ -178,7 +176,17 @@ add_url(HttpCall *call, json_t *response)
 	free(url);
 }
 
-char *
+/* Of valid text; jansson's own look at it takes as long as all the rest. */
+static json_t *
+body_json(const char *body)
+{
+	size_t		length = body != NULL ? strlen(body) : 0;
+
+	return body != NULL && pg_encoding_verifymbstr(PG_UTF8, body, length) == length
+		? json_stringn_nocheck(body, length) : json_null();
+}
+
+Jsonb *
 http_call_response(HttpCall *call, CURLcode result)
 {
 	long		status = 0;
@@ -187,7 +195,6 @@ http_call_response(HttpCall *call, CURLcode result)
 	char	   *type = content_type(call);
 	char	   *body;
 	json_t	   *response;
-	char	   *text;
 
 	if (call->dns != NULL)
 		return dns_response(call);
@@ -214,11 +221,11 @@ http_call_response(HttpCall *call, CURLcode result)
 		status = result == CURLE_OK ? 200 : result == CURLE_QUOTE_ERROR ? 422 : 0;
 	else if (error != NULL)
 		status = 0;				/* what came of the answer is not to be used */
-	response = json_pack("{s:i, s:o, s:s?, s:s?, s:b, s:I, s:s, s:s, s:s}",
+	response = json_pack("{s:i, s:o, s:o, s:s?, s:b, s:I, s:s, s:s, s:s}",
 						 "status", (int) status,
 						 "headers", headers_json(call->response_headers_size > 0
 												 ? call->response_headers : NULL),
-						 "body", error == NULL && !call->binary ? body : NULL,
+						 "body", error == NULL ? body_json(body) : json_null(),
 						 "error", error,
 						 "blocked", (int) call->blocked,
 						 "elapsed_ms", (json_int_t) (elapsed / 1000),
@@ -230,7 +237,5 @@ http_call_response(HttpCall *call, CURLcode result)
 	if (response != NULL && call->redirects > 0 && error == NULL)
 		add_url(call, response);
 	free(body);
-	text = response != NULL ? json_dumps(response, JSON_COMPACT) : NULL;
-	json_decref(response);
-	return text;
+	return core_take_json(response);
 }

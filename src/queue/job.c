@@ -9,6 +9,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "core/spi.h"
 #include "core/uuid.h"
 #include "fmgr.h"
@@ -21,9 +22,9 @@
 #include "core/json.h"
 
 #define JOB_COLUMNS \
-	"job_id, company_id, kind, args::text, mode, prepare_function, settle_function, claim, booked, keyed, lease"
+	"job_id, company_id, kind, args, mode, prepare_function, settle_function, claim, booked, keyed, lease"
 #define JOB_COLUMNS_OF_TABLE \
-	"job_id, company_id, kind, args::text, mode, prepare_function, settle_function, claim, booked, " \
+	"job_id, company_id, kind, args, mode, prepare_function, settle_function, claim, booked, " \
 	"unique_key IS NOT NULL, extract(epoch FROM lease)::float8"
 #define BUSY_WAIT_S 5			/* after a lock that was not to be had */
 
@@ -44,6 +45,7 @@ job_from_row(uint64 row, MemoryContext memory)
 	bool		isnull;
 	Datum		datum;
 	const char *mode = spi_text(row, 5);
+	MemoryContext old;
 
 	job->job_id = *DatumGetUUIDP(spi_datum(row, 1, &isnull));
 	datum = spi_datum(row, 2, &isnull);
@@ -51,7 +53,9 @@ job_from_row(uint64 row, MemoryContext memory)
 	if (!isnull)
 		job->company_id = *DatumGetUUIDP(datum);
 	job->kind = copy_text(memory, row, 3);
-	job->args = copy_text(memory, row, 4);
+	old = MemoryContextSwitchTo(memory);
+	job->args = DatumGetJsonbPCopy(spi_datum(row, 4, &isnull));
+	MemoryContextSwitchTo(old);
 	job->mode = strcmp(mode, "http") == 0 ? JOB_HTTP : strcmp(mode, "long") == 0 ? JOB_LONG
 		: JOB_SQL;
 	job->prepare = copy_text(memory, row, 6);
@@ -148,7 +152,7 @@ job_hold_many(int n, const Job *const *jobs, bool *held)
 	}
 }
 
-void
+bool
 job_extend_lease(const Job *job, double seconds)
 {
 	SpiArg		args[3] = {
@@ -157,8 +161,8 @@ job_extend_lease(const Job *job, double seconds)
 		SPI_ARG(FLOAT8OID, Float8GetDatum(seconds))
 	};
 
-	spi_run_kept("UPDATE sales_internal.jobs SET lease_until = sales_internal.now() + $3 * interval '1 second' "
-				 "WHERE job_id = $1 AND claim = $2 AND coalesce(state, '') = 'running'", false, 0, 3, args);
+	return spi_run_kept("UPDATE sales_internal.jobs SET lease_until = sales_internal.now() + $3 * interval '1 second' "
+				 "WHERE job_id = $1 AND claim = $2 AND coalesce(state, '') = 'running'", false, 0, 3, args) == 1;
 }
 
 bool
@@ -178,17 +182,17 @@ job_check_calls_allowed(const Job *job)
 
 /* Calls f(job, company, args [, response]) and returns its JSON. */
 static char *
-job_call(const Job *job, const char *function, const char *response)
+job_call(const Job *job, const char *function, const Jsonb *response)
 {
 	SpiArg		args[4];
-	char	   *sql = psprintf("SELECT %s($1, $2, $3::jsonb%s)::text", function,
-							   response != NULL ? ", $4::jsonb" : "");
-	char	   *text;
+	char	   *sql = psprintf("SELECT %s($1, $2, $3%s)", function, response != NULL ? ", $4" : "");
+	Datum		answer;
+	bool		isnull;
 
 	args[0] = SPI_ARG_UUID(&job->job_id);
 	args[1] = SPI_ARG_UUID(job->has_company ? &job->company_id : NULL);
-	args[2] = SPI_ARG_TEXT(job->args);
-	args[3] = SPI_ARG_TEXT(response);
+	args[2] = SPI_ARG(JSONBOID, JsonbPGetDatum(job->args));
+	args[3] = SPI_ARG(JSONBOID, JsonbPGetDatum(response));
 	current_job = job;
 	PG_TRY();
 	{
@@ -199,8 +203,11 @@ job_call(const Job *job, const char *function, const char *response)
 		current_job = NULL;
 	}
 	PG_END_TRY();
-	text = spi_text(0, 1);
-	return text != NULL ? text : pstrdup("{}");
+	answer = spi_datum(0, 1, &isnull);
+	if (isnull)
+		return pstrdup("{}");
+	response = DatumGetJsonbP(answer);
+	return JsonbToCString(NULL, (JsonbContainer *) &response->root, VARSIZE(response));
 }
 
 bool
@@ -235,7 +242,7 @@ job_prepare(const Job *job)
 }
 
 char *
-job_answer(const Job *job, const char *response)
+job_answer(const Job *job, const Jsonb *response)
 {
 	return job_call(job, job->settle, response);
 }

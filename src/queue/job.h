@@ -3,6 +3,7 @@
 
 #include "nodes/pg_list.h"
 #include "utils/elog.h"
+#include "utils/jsonb.h"
 #include "utils/uuid.h"
 
 typedef enum JobMode
@@ -24,7 +25,7 @@ typedef struct Job
 	double		lease_s;		/* how long the claim lasts from when it was made */
 	JobMode		mode;
 	char	   *kind;
-	char	   *args;			/* JSON text */
+	Jsonb	   *args;
 	char	   *prepare;		/* function names, qualified */
 	char	   *settle;
 } Job;
@@ -54,8 +55,8 @@ extern bool job_hold(const Job *job);
  */
 extern void job_hold_many(int n, const Job *const *jobs, bool *held);
 
-/* Makes the claim last that long from now at least. */
-extern void job_extend_lease(const Job *job, double seconds);
+/* Makes the claim last that long from now at least; false if it was lost or the job cancelled. */
+extern bool job_extend_lease(const Job *job, double seconds);
 
 /* Is there any switch of calls at all?  If not the next need not be asked. */
 extern bool job_calls_restricted(void);
@@ -76,7 +77,7 @@ extern bool job_is_outcome(const char *json, bool *is_done);
 extern char *job_secret(const Job *job, const char *request);
 
 /* Calls the settle function with the response; an outcome or a next request. */
-extern char *job_answer(const Job *job, const char *response);
+extern char *job_answer(const Job *job, const Jsonb *response);
 
 /* How a claim ended. */
 typedef enum JobEnd

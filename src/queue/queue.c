@@ -142,17 +142,13 @@ run_to_outcome(const Job *job)
 	while (job->mode == JOB_HTTP && !job_is_outcome(json, NULL))
 	{
 		char	   *secret;
-		char	   *response;
+		Jsonb	   *response;
 
 		job_check_calls_allowed(job);
 		secret = job_secret(job, json);
 		response = http_perform(json, secret);
 		cipher_wipe(secret);
-		if (response == NULL)
-			elog(ERROR, "the call was interrupted");
-		json = pstrdup(response);
-		free(response);
-		json = job_answer(job, json);
+		json = job_answer(job, response);
 	}
 	return json;
 }

@@ -83,15 +83,13 @@ block_signals(sigset_t *saved)
 	sigprocmask(SIG_BLOCK, &all, saved);
 }
 
+/* Signals are blocked. */
 static void
 drive(curl_socket_t fd, int mask)
 {
-	sigset_t	saved;
 	int			running;
 
-	block_signals(&saved);
 	(void) curl_multi_socket_action(multi, fd, mask, &running);
-	sigprocmask(SIG_SETMASK, &saved, NULL);
 }
 
 /* As many descriptors as the process may have at all. */
@@ -188,12 +186,14 @@ hand_over(CallDone done)
 		done(call, CURLE_OK);
 }
 
-void
+bool
 calls_wait(long timeout_ms, CallDone done)
 {
 	WaitEvent	events[3];
 	struct epoll_event ready[EVENTS_PER_WAIT];
 	uint32		waits_for = compat_wait_event(&waits_for_work, "SalesAssistantIdle");
+	sigset_t	saved;
+	bool		moved = false;
 	int			n;
 
 	/* libcurl has a timer as long as a call is open */
@@ -210,6 +210,7 @@ calls_wait(long timeout_ms, CallDone done)
 	if (dns_timeout_ms() >= 0)
 		timeout_ms = timeout_ms < 0 ? dns_timeout_ms() : Min(timeout_ms, dns_timeout_ms());
 	n = WaitEventSetWait(wait_set, timeout_ms, events, lengthof(events), waits_for);
+	block_signals(&saved);
 	for (int i = 0; i < n; i++)
 	{
 		int			sockets;
@@ -219,6 +220,7 @@ calls_wait(long timeout_ms, CallDone done)
 		if (!(events[i].events & WL_SOCKET_READABLE))
 			continue;
 		sockets = epoll_wait(epoll_fd, ready, EVENTS_PER_WAIT, 0);
+		moved = moved || sockets > 0;
 		for (int s = 0; s < sockets; s++)
 			if (ready[s].data.fd != dns_descriptor())
 				drive(ready[s].data.fd,
@@ -244,6 +246,8 @@ calls_wait(long timeout_ms, CallDone done)
 				drive(call->waits_for, 0);
 		}
 	}
+	sigprocmask(SIG_SETMASK, &saved, NULL);
 	dns_drive();
 	hand_over(done);
+	return moved;
 }

@@ -19,9 +19,9 @@ extern int	calls_limit(void);
 
 /*
  * Sleeps until the latch is set, a call moves or `timeout_ms` is over (-1:
- * forever), drives the calls and hands over those that ended.  CallDone must
- * not throw.
+ * forever), drives the calls and hands over those that ended; did any move?
+ * CallDone must not throw.
  */
-extern void calls_wait(long timeout_ms, CallDone done);
+extern bool calls_wait(long timeout_ms, CallDone done);
 
 #endif							/* SALES_WORKER_CALLS_H */

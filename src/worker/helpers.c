@@ -24,6 +24,7 @@
 #include "worker/slots.h"
 #include "worker/steps.h"
 #include "worker/turns.h"
+#include "worker/worker.h"
 
 #define LONG_JOBS 2				/* processes for long jobs at a time */
 #define TASKS_PLACE LONG_JOBS	/* the one for periodic tasks */
@@ -101,7 +102,7 @@ step_run_job_or_note_why(void *arg)
 	JobRun	   *run = arg;
 	/* a long job has a process of its own */
 	ErrorData  *error = run->job->mode == JOB_LONG ? worker_in_subtransaction(step_run_job, run)
-		: worker_in_limited_subtransaction(step_run_job, run);
+		: worker_in_limited_subtransaction(step_run_job, run, worker_turn_timeout());
 
 	if (error == NULL || run->lost)
 		return;

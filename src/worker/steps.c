@@ -94,9 +94,8 @@ worker_in_subtransaction(WorkerStep step, void *arg)
  * all of them share: none of it may hold the others up for long.
  */
 ErrorData *
-worker_in_limited_subtransaction(WorkerStep step, void *arg)
+worker_in_limited_subtransaction(WorkerStep step, void *arg, int limit_ms)
 {
-	int			limit_ms = worker_turn_timeout();
 	TimestampTz start = GetCurrentTimestamp();
 	ErrorData  *error;
 

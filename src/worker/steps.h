@@ -20,8 +20,8 @@ extern char *worker_in_transaction(WorkerStep step, void *arg);
  */
 extern ErrorData *worker_in_subtransaction(WorkerStep step, void *arg);
 
-/* The same, cancelled after sales_assistant.turn_timeout. */
-extern ErrorData *worker_in_limited_subtransaction(WorkerStep step, void *arg);
+/* The same, cancelled after so many milliseconds; 0: never. */
+extern ErrorData *worker_in_limited_subtransaction(WorkerStep step, void *arg, int limit_ms);
 
 /*
  * First thing of a background process of this database: signals, connection,

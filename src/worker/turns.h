@@ -2,29 +2,41 @@
 #define SALES_WORKER_TURNS_H
 
 #include "queue/job.h"
+#include "worker/open_calls.h"
+#include "worker/steps.h"
 
-/* Jobs that one transaction claims or settles; each is a subtransaction. */
-#define TURNS_PER_TRANSACTION 60
+/*
+ * Turns that one transaction takes at most: together, and apart; and for how many
+ * transactions after one that was undone turns are taken apart.
+ */
+#define TURNS_TOGETHER 400
+#define TURNS_APART 60
+#define APART_FOR 8
 
-/* Takes the first turn of those of the claimed jobs that are HTTP jobs, in the current transaction. */
+/* How many jobs a claim may take now, if all of them call the outside. */
+extern int	worker_turns_at_once(void);
+
+/*
+ * Runs a step that claims jobs and takes the first turn of those that call the outside
+ * (worker_first_turns()), in the current transaction.  False if that failed: all of it is
+ * undone, and to be done again for fewer jobs.
+ */
+extern bool worker_claim_together(WorkerStep step, void *arg);
+
+/* In such a step: takes the first turns. */
 extern void worker_first_turns(List *jobs);
 
 /*
- * After the transaction of worker_first_turns(): starts the calls that it
- * prepared, or drops them where it was undone.
+ * Takes the turns of calls that have ended, in the current transaction.  False if they
+ * were taken together and that failed: all of it is undone.  Taken apart, those whose answer
+ * could not be written because somebody has a lock are marked to `keep`.
  */
-extern void worker_start_calls(bool committed);
+extern bool worker_take_answers(int n, OpenCall **calls, bool together);
 
-/* Settles calls that have ended, some at a time; true if any are left. */
-extern bool worker_settle_calls(void);
-
-/* Milliseconds until something is to be settled; INT_MAX: nothing is. */
-extern long worker_settle_ms(void);
-
-/* Calls open, or about to be. */
-extern int	worker_open_calls(void);
-
-/* Waits as calls_wait() does and collects the calls that end. */
-extern void worker_wait(long timeout_ms);
+/*
+ * After the transaction of any turns: starts the calls that were prepared and counts the
+ * jobs that ended, or drops all that where it was undone.
+ */
+extern void worker_end_turns(bool committed);
 
 #endif							/* SALES_WORKER_TURNS_H */

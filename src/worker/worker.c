@@ -37,6 +37,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "worker/answers.h"
 #include "worker/calls.h"
 #include "worker/helpers.h"
 #include "worker/slots.h"
@@ -44,6 +45,7 @@
 #include "worker/turns.h"
 #include "worker/worker.h"
 
+#define JOBS_AT_ONCE 60
 #define POLL_MS 1000			/* without shared memory nobody wakes us */
 #define MAX_SLEEP_MS 300000
 #define ERROR_PAUSE_MS 5000		/* when the queue itself cannot be read */
@@ -59,11 +61,12 @@ typedef struct Claim
 {
 	List	   *jobs;			/* of Job */
 	int			wanted;
+	bool		undone;			/* it was too much at a time */
 	long		sleep_ms;		/* until something is due, when nothing was claimed */
 } Claim;
 
 static void
-step_claim(void *arg)
+step_claim_few(void *arg)
 {
 	Claim	   *claim = arg;
 	char	   *text;
@@ -84,26 +87,45 @@ step_claim(void *arg)
 	claim->sleep_ms = text != NULL ? Min(atol(text), MAX_SLEEP_MS) : MAX_SLEEP_MS;
 }
 
-/* Claims and runs what is due; how long to sleep then, 0 if there may be more. */
+static void
+step_claim(void *arg)
+{
+	Claim	   *claim = arg;
+
+	claim->undone = !worker_claim_together(step_claim_few, arg);
+}
+
+/*
+ * Claims and runs what is due; how long to sleep then, 0 if there may be more.  A
+ * claim takes many calls, but few of the jobs that are run here one after the
+ * other: what comes meanwhile, of others, waits for them.  Which kind they are the last
+ * claim tells.
+ */
 static long
 run_due_jobs(void)
 {
-	Claim		claim = {NIL, 0, MAX_SLEEP_MS};
+	static bool calls_alone = false;
+	Claim		claim = {.sleep_ms = MAX_SLEEP_MS};
 	ListCell   *cell;
 	char	   *problem;
 
-	claim.wanted = Min(Min(guc_max_calls, calls_limit()) - worker_open_calls(), TURNS_PER_TRANSACTION);
+	claim.wanted = Min(Min(guc_max_calls, calls_limit()) - worker_open_calls(),
+					   calls_alone ? worker_turns_at_once() : JOBS_AT_ONCE);
 	if (claim.wanted <= 0)
 		return MAX_SLEEP_MS;	/* the end of a call wakes us */
 	problem = worker_in_transaction(step_claim, &claim);
-	worker_start_calls(problem == NULL);
+	worker_end_turns(problem == NULL);
 	if (problem != NULL)
 		return ERROR_PAUSE_MS;
+	if (claim.undone)
+		return 0;
+	calls_alone = true;
 	foreach(cell, claim.jobs)
 	{
 		Job		   *job = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
+		calls_alone = calls_alone && job->mode == JOB_HTTP;
 		if (job->mode == JOB_SQL)
 			worker_run_job(job);
 		else if (job->mode == JOB_LONG)
@@ -230,7 +252,7 @@ sales_worker_main(Datum arg)
 			worker_run_tasks();
 			next_look = clock_monotonic() + BUSY_LOOK_MS * INT64CONST(1000);
 		}
-		(void) worker_settle_calls();
+		worker_settle_calls();
 		sleep = run_due_jobs();
 		sleep = Min(sleep, worker_settle_ms());
 		if (sleep > 0)
