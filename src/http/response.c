@@ -58,9 +58,9 @@ headers_json(const char *lines)
 	return headers;
 }
 
-/* What the mail server said, and a body byte by byte, beside the answer. */
+/* What the mail server said, and the body of an answer that came whole byte by byte. */
 static void
-add_session(HttpCall *call, json_t *response)
+add_session(HttpCall *call, long status, json_t *response)
 {
 	if (call->kind == HTTP_MAIL)
 	{
@@ -73,7 +73,7 @@ add_session(HttpCall *call, json_t *response)
 											 call->upload_sent == call->upload_size)));
 		free(reply);
 	}
-	if (call->binary && call->body_size > 0)
+	if (call->binary && status != 0 && call->body_size > 0)
 	{
 		char	   *encoded = malloc(call->body_size / 3 * 4 + 5);
 
@@ -233,7 +233,7 @@ http_call_response(HttpCall *call, CURLcode result)
 						 "api_key_id", call->api_key_id,
 						 "budget_month", call->budget_month);
 	if (response != NULL)
-		add_session(call, response);
+		add_session(call, status, response);
 	if (response != NULL && call->redirects > 0 && error == NULL)
 		add_url(call, response);
 	free(body);

@@ -14,6 +14,9 @@ usage: peer.py DIR [CERT KEY]     writes its ports to DIR/port.http (and DIR/por
 /badchunk           a chunk whose size is no number /gzipbomb   16 MB of spaces that are 16 kB when packed
 /badjson  /badutf8  /duplicate  /nul                bodies that are not what they should be
 /to?URL             redirects to the URL            /loop       redirects to itself
+
+Sessions, each at a port of its own (DIR/port.NAME): ftp, imap and smtp speak as servers do as far as the first byte of
+a file, of a mail, of the answer to DATA, and drip from there; greeting drips from its first byte, silent says nothing.
 """
 import asyncio
 import gzip
@@ -127,14 +130,85 @@ async def serve(reader, writer):
 
 async def listen(name, context=None):
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context, backlog=1024)
+    write_port(name, server)
+    return server
+
+
+def write_port(name, server):
     with open(os.path.join(DIR, f"port.{name}.tmp"), "w") as f:
         f.write(str(server.sockets[0].getsockname()[1]))
     os.rename(os.path.join(DIR, f"port.{name}.tmp"), os.path.join(DIR, f"port.{name}"))
+
+
+async def drip_lines(writer, first):
+    writer.write(first)
+    while True:
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"x")
+
+
+async def data_port(writer):
+    """A port that drips to who comes; says where in the words of EPSV."""
+    server = await asyncio.start_server(lambda r, w: drip_lines(w, b"name,"), "127.0.0.1", 0)
+    writer.write(b"229 Entering (|||%d|)\r\n" % server.sockets[0].getsockname()[1])
+
+
+async def ftp(reader, writer):
+    writer.write(b"220 here\r\n")
+    while line := await reader.readline():
+        word = line.split()[0].upper()
+        if word == b"EPSV":
+            await data_port(writer)
+        else:
+            writer.write({b"AUTH": b"500 no\r\n", b"USER": b"331 who\r\n", b"PASS": b"230 in\r\n", b"PWD": b'257 "/"\r\n', b"SIZE": b"213 1000000\r\n",
+                          b"RETR": b"150 coming\r\n", b"NLST": b"150 coming\r\n"}.get(word, b"200 yes\r\n"))
+
+
+async def imap(reader, writer):
+    writer.write(b"* OK here\r\n")
+    while line := await reader.readline():
+        tag, word = line.split()[:2]
+        if word.upper() == b"CAPABILITY":
+            writer.write(b"* CAPABILITY IMAP4rev1\r\n")
+        if word.upper() in (b"FETCH", b"UID"):
+            await drip_lines(writer, b"* 1 FETCH (BODY[] {1000000}\r\n")
+        writer.write(tag + b" OK done\r\n")
+
+
+async def smtp(reader, writer):
+    writer.write(b"220 here\r\n")
+    while line := await reader.readline():
+        word = line.split()[0].upper()
+        if word == b"DATA":
+            await drip_lines(writer, b"354")
+        writer.write(b"250 yes\r\n")
+
+
+async def greeting(reader, writer):
+    await drip_lines(writer, b"")
+
+
+async def silent(reader, writer):
+    await asyncio.sleep(3600)
+
+
+async def session(talk):
+    async def guarded(reader, writer):
+        try:
+            await talk(reader, writer)
+        except (ConnectionError, IndexError):
+            pass
+        finally:
+            writer.close()
+    server = await asyncio.start_server(guarded, "127.0.0.1", 0)
+    write_port(talk.__name__, server)
     return server
 
 
 async def main():
-    servers = [await listen("http")]
+    servers = [await session(talk) for talk in (ftp, imap, smtp, greeting, silent)]
+    servers.append(await listen("http"))
     if len(sys.argv) > 3:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(sys.argv[2], sys.argv[3])

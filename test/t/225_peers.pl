@@ -86,6 +86,25 @@ for my $i (0 .. $#cases)
 	}
 }
 
+# --- other protocols: a session that stands still, or drips, at its greeting or in the middle of what was asked for ---
+my %session = map { ($_ => slurp_file("$peer{localhost}{dir}/port.$_")) } qw(ftp imap smtp greeting silent);
+my @sessions = (
+	(map { [ ftp => $_, '/leads.csv', file => {} ], [ imap => $_, '/INBOX', imap => { command => 'FETCH 1 BODY[]' } ],
+		[ smtp => $_, '', mail => { from => 'a@alpha.test', to => ['b@beta.test'], message => "Subject: hello\r\n\r\nhello\r\n" } ] } qw(greeting silent)),
+	[ ftp => 'ftp', '/leads.csv', file => {} ], [ ftp => 'ftp', '/dir/', file => { list => JSON::PP::true } ],
+	[ imap => 'imap', '/INBOX', imap => { command => 'FETCH 1 BODY[]' } ],
+	[ smtp => 'smtp', '', mail => { from => 'a@alpha.test', to => ['b@beta.test'], message => "Subject: hello\r\n\r\nhello\r\n" } ]);
+@jobs = map { my ($scheme, $port, $path, @more) = @$_; ask('Alpha', url => "$scheme://127.0.0.1:$session{$port}$path", timeout_ms => 1500, @more) } @sessions;
+is(response(ask('Beta', url => "$http/ok"))->{status}, 200, 'another company\'s call is answered while sessions stand still');
+for my $i (0 .. $#sessions)
+{
+	my ($scheme, $port) = @{ $sessions[$i] };
+	my $got = response($jobs[$i]);
+	is($got->{status}, 0, "$scheme with a peer that is $port: no status");
+	like($got->{error}, qr/timed out|timeout/i, "$scheme with a peer that is $port: its time was over");
+	is($got->{body} // $got->{body_base64}, undef, "$scheme with a peer that is $port: nothing half-read");
+}
+
 # --- TLS ---
 for my $case (
 	[ 'localhost', 'localhost', 200, qr/true/ ], [ 'expired.localhost', 'localhost', 0, qr/expired/ ],
