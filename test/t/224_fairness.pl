@@ -25,7 +25,9 @@ sql('CREATE EXTENSION sales_assistant;' . probe_sql() . qq{
 SELECT sales.create_company('Big', 'big.test', 'starter', 'en', 'UTC', 'a\@big.test', 'alpha-secret-1');
 SELECT sales.create_company('Small', 'small.test', 'starter', 'en', 'UTC', 'b\@small.test', 'beta-secret-1');
 CREATE FUNCTION ask(whose text, n integer) RETURNS bigint LANGUAGE sql AS \$\$
-SELECT count(sales_internal.enqueue('probe', company_id, '{"url": "http://127.0.0.1:$port/x"}')) FROM sales.companies, generate_series(1, n) WHERE name = whose \$\$;
+WITH asked AS (INSERT INTO sales_internal.jobs (company_id, kind, args, due)
+	SELECT company_id, 'probe', '{"url": "http://127.0.0.1:$port/x"}', true FROM sales.companies, generate_series(1, n) WHERE name = whose RETURNING 1)
+SELECT count(*) FROM asked, (SELECT sales_internal.wake_workers()) w \$\$;
 CREATE FUNCTION open_jobs() RETURNS bigint LANGUAGE sql AS \$\$ SELECT count(*) FROM sales_internal.jobs WHERE kind = 'probe' AND state IN ('queued', 'running') \$\$;});
 
 # --- fairness: in the order in which they ended ---
@@ -50,6 +52,9 @@ cmp_ok(sql('SELECT count(*) FROM probed WHERE at > (SELECT max(at) FROM probed J
 	'most of the other\'s come after it');
 
 # --- memory ---
+# with as many calls open as the worker may have at most
+$node->append_conf('postgresql.conf', 'sales_assistant.max_calls = 800');
+$node->reload;
 my $pid = sql('SELECT pid FROM sales.worker_status');
 sub rss_kb { return slurp_file("/proc/$pid/status") =~ /VmRSS:\s+(\d+)/ ? $1 - shared_kb() : die; }
 # shared buffers that it has touched do not count
