@@ -228,6 +228,40 @@ $$;
 COMMENT ON FUNCTION sales_internal.free_partitions() IS 'Partitions made since the install are no members of the extension any more; returns how many';
 REVOKE ALL ON FUNCTION sales_internal.free_partitions() FROM PUBLIC;
 
+-- CREATE EXTENSION makes the tables on a worker, and Citus the partitions, with the
+-- keys that the coordinator's have once they carry the company: they must fit.
+CREATE OR REPLACE FUNCTION sales_internal.fit_worker() RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+AS $$
+DECLARE
+    target record;
+    fitted integer := 0;
+    is_worker boolean := false;
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_local_group') IS NOT NULL THEN
+        EXECUTE 'SELECT groupid <> 0 FROM pg_catalog.pg_dist_local_group' INTO is_worker;
+    END IF;
+    FOR target IN
+        SELECT k.conrelid::regclass AS name, k.conname,
+               (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY x.n)
+                FROM unnest(k.conkey) WITH ORDINALITY x (attnum, n) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.attnum) AS columns
+        FROM pg_constraint k JOIN pg_partitioned_table p ON p.partrelid = k.conrelid
+        WHERE is_worker AND k.contype = 'p' AND sales_internal.placement(k.conrelid) = 'tenant'
+          AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) AND a.attname = 'company_id')
+    LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I PRIMARY KEY (company_id, %s)',
+                       target.name, target.conname, target.conname, target.columns);
+        fitted := fitted + 1;
+    END LOOP;
+    RETURN fitted;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.fit_worker() IS 'On a worker of a cluster: keys of the empty partitioned tables carry the company; returns how many were changed';
+REVOKE ALL ON FUNCTION sales_internal.fit_worker() FROM PUBLIC;
+-- Where this is CREATE EXTENSION by citus_add_node(), all is distributed already.
+SELECT sales_internal.fit_worker();
+
 -- What is to be run, in order; each step asks the catalogue whether it is done.
 CREATE OR REPLACE FUNCTION sales_internal.distribute_plan(shard_count integer DEFAULT 32)
 RETURNS TABLE (step integer, purpose text, statement text, done boolean)
@@ -328,13 +362,6 @@ BEGIN
             ELSE format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I UNIQUE (company_id, %s)',
                         target.name, target.conname, target.conname, target.columns) END;
         RETURN NEXT;
-        -- a partition that Citus makes on a worker must fit the table that CREATE EXTENSION made there
-        IF target.contype = 'p' AND EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = target.oid) THEN
-            step := step + 1;
-            statement := format('SELECT * FROM pg_catalog.run_command_on_workers(%L)',
-                                replace(statement, 'DROP CONSTRAINT', 'DROP CONSTRAINT IF EXISTS'));
-            RETURN NEXT;
-        END IF;
     END LOOP;
 
     -- Citus gives shards each policy as a permissive one.  So each command has one

@@ -633,15 +633,15 @@ BEGIN
     END IF;
     -- (a table of its own, whose size the planner sees: what it guesses of one run among all could cost hours)
     CREATE TEMP TABLE sales_assistant_undo ON COMMIT DROP AS
-    SELECT c.company_id, c.prospect_id, c.address_id, c.before, c.after, c.before IS NULL AS is_new
+    SELECT c.prospect_id, c.address_id, c.before, c.after, c.before IS NULL AS is_new
     FROM sales_internal.import_changes c
     WHERE c.company_id = company AND c.run_id = undo_import.run_id AND c.before IS DISTINCT FROM '{}';
-    ANALYZE pg_temp.sales_assistant_undo (company_id, prospect_id, address_id, is_new);
+    ANALYZE pg_temp.sales_assistant_undo (prospect_id, address_id, is_new);
     -- A value that somebody wrote since, or a later run, stays.
     WITH back AS MATERIALIZED (
-        SELECT o.company_id, o.prospect_id, w.now || v.values AS row, v.values <> '{}' AS some, v.whole
+        SELECT o.prospect_id, w.now || v.values AS row, v.values <> '{}' AS some, v.whole
         FROM pg_temp.sales_assistant_undo c
-        JOIN sales.prospects o ON o.company_id = c.company_id AND o.prospect_id = c.prospect_id
+        JOIN sales.prospects o ON o.company_id = company AND o.prospect_id = c.prospect_id
         CROSS JOIN LATERAL (SELECT to_jsonb(o) AS now OFFSET 0) w
         CROSS JOIN LATERAL (
             SELECT coalesce(jsonb_object_agg(e.key, e.value) FILTER (WHERE e.as_left), '{}') AS values, bool_and(e.as_left) AS whole
@@ -655,13 +655,13 @@ BEGIN
             estimated_budget_amount = q.estimated_budget_amount, estimated_budget_currency = q.estimated_budget_currency,
             pain_points = q.pain_points, notes = q.notes, address_id = q.address_id
         FROM back b CROSS JOIN LATERAL jsonb_populate_record(NULL::sales.prospects, b.row) q
-        WHERE b.some AND p.company_id = b.company_id AND p.prospect_id = b.prospect_id
+        WHERE b.some AND p.company_id = company AND p.prospect_id = b.prospect_id
     )
     SELECT count(*) FILTER (WHERE NOT whole) INTO kept FROM back;
     -- Who has been worked with since, or written to by hand, stays on record, hidden; the others go.
     UPDATE sales.prospects p SET deleted_at = sales_internal.now()
     FROM pg_temp.sales_assistant_undo c
-    WHERE c.is_new AND p.company_id = c.company_id AND p.prospect_id = c.prospect_id AND p.deleted_at IS NULL
+    WHERE c.is_new AND p.company_id = company AND p.prospect_id = c.prospect_id AND p.deleted_at IS NULL
       AND (EXISTS (SELECT FROM sales.interactions x WHERE x.company_id = company AND x.prospect_id = p.prospect_id)
            OR EXISTS (SELECT FROM sales.messages x WHERE x.company_id = company AND x.prospect_id = p.prospect_id)
            OR EXISTS (SELECT FROM sales.tasks x WHERE x.company_id = company AND x.prospect_id = p.prospect_id)
@@ -671,10 +671,10 @@ BEGIN
                                   AND l.action = 'update' AND l.user_id IS NOT NULL AND l.new_values - '{ai_score,updated_at}'::text[] <> '{}'));
     GET DIAGNOSTICS hidden = ROW_COUNT;
     DELETE FROM sales.prospects p USING pg_temp.sales_assistant_undo c
-    WHERE c.is_new AND p.company_id = c.company_id AND p.prospect_id = c.prospect_id AND p.deleted_at IS NULL;
+    WHERE c.is_new AND p.company_id = company AND p.prospect_id = c.prospect_id AND p.deleted_at IS NULL;
     DELETE FROM sales.addresses a USING pg_temp.sales_assistant_undo c
-    WHERE a.company_id = c.company_id AND a.address_id = c.address_id
-      AND NOT EXISTS (SELECT FROM sales.prospects p WHERE p.company_id = c.company_id AND p.address_id = c.address_id);
+    WHERE a.company_id = company AND a.address_id = c.address_id
+      AND NOT EXISTS (SELECT FROM sales.prospects p WHERE p.company_id = company AND p.address_id = a.address_id);
     DROP TABLE pg_temp.sales_assistant_undo;
     UPDATE sales.import_runs r SET status = 'undone' WHERE r.company_id = company AND r.run_id = undo_import.run_id;
     IF kept + hidden > 0 THEN

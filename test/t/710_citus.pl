@@ -25,9 +25,9 @@ $plain->append_conf('postgresql.conf', "shared_preload_libraries = 'sales_assist
 $plain->start;
 $plain->safe_psql('postgres', 'CREATE EXTENSION sales_assistant');
 
-my @node;
-for my $n (0 .. 2)
+sub new_node
 {
+	my ($n) = @_;
 	my $node = PostgreSQL::Test::Cluster->new("node$n");
 	$node->init;
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'citus,sales_assistant'\n$common" . <<'CONF');
@@ -37,8 +37,9 @@ log_statement = all
 CONF
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION citus');
-	push @node, $node;
+	return $node;
 }
+my @node = map { new_node($_) } 0 .. 2;
 my $c = $node[0];
 sub sql { return $c->safe_psql('postgres', $_[0]); }
 sub error_of
@@ -129,7 +130,7 @@ sub same
 	my $dir = PostgreSQL::Test::Utils::tempdir();
 	append_to_file("$dir/plain", $one);
 	append_to_file("$dir/cluster", $other);
-	my $diff = `diff "$dir/plain" "$dir/cluster" | head -40`;
+	my $diff = `diff -U2 "$dir/plain" "$dir/cluster" | head -60`;
 	is($diff, '', $name);
 	return;
 }
@@ -262,6 +263,29 @@ for my $node (@node)
 	my $its = -e $node->data_dir . '/sales_assistant.key' ? slurp_file($node->data_dir . '/sales_assistant.key') : '';
 	isnt($its, $master, 'the master key is not on ' . $node->name);
 }
+
+# --- a node more, to which Alpha moves while it writes ---
+my $third = new_node(3);
+sql(sprintf q{SELECT citus_add_node('127.0.0.1', %d)}, $third->port);
+isnt($third->safe_psql('postgres', 'SELECT sales_internal.key_fingerprint()'), sql('SELECT sales_internal.key_fingerprint()'), 'a node that is added has other keys');
+sql('SELECT sales.distribute()');
+is($third->safe_psql('postgres', 'SELECT sales_internal.key_fingerprint()'), sql('SELECT sales_internal.key_fingerprint()'), 'and is given the shared ones by distribute()');
+push @node, $third;
+sql(q{SELECT replicate_reference_tables('block_writes')});
+$context = (split /\n/, as('alpha', q{SHOW sales_assistant.context}))[-1];    # the node refuses those from before its start
+my $on_record = as('alpha', q{SELECT count(*) FROM sales.audit_logs});
+my $script = "SET sales_assistant.context = '$context';\n" . join '', map { "INSERT INTO sales.products (name) VALUES ('Moving $_');\nUPDATE sales.products SET name = 'Moved $_' WHERE name = 'Moving $_';\n" } 1 .. 300;
+my ($written, $trouble) = ('', '');
+my $writer = IPC::Run::start([ 'psql', '-XAt', '-v', 'ON_ERROR_STOP=1', '-d', $c->connstr('postgres') . ' user=app' ], '<', \$script, '>', \$written, '2>', \$trouble);
+IPC::Run::pump $writer until $written =~ /UPDATE/ || $trouble;
+sql(sprintf q{SELECT citus_move_shard_placement(get_shard_id_for_distribution_column('sales.prospects', '%s'), '127.0.0.1', %d, '127.0.0.1', %d, 'block_writes')}, $id{alpha}, node_of('alpha'), $third->port);
+is(node_of('alpha'), $third->port, 'Alpha lies on it');
+IPC::Run::finish $writer;
+is($trouble, '', 'who wrote meanwhile has waited');
+is(as('alpha', q{SELECT count(*) FROM sales.products WHERE name LIKE 'Moved %'}), '300', 'all that was written is there');
+is(as('alpha', q{SELECT count(*) FROM sales.audit_logs}) - $on_record, '600', 'and on record');
+is(as('alpha', q{SELECT bool_and(ok) FROM sales.verify_audit()}), 't', 'where it verifies');
+is(as('beta', q{SELECT count(*) FROM sales.products WHERE name LIKE 'Mov%'}), '0', 'and which Beta sees nothing of');
 
 # --- a bound role, a node that is away, another master key ---
 sql(q{SELECT sales.bind_role('bound', company_id) FROM sales.companies WHERE domain = 'beta.test'});
