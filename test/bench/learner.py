@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """Learner: quality and time of train_scorecard() against scikit-learn on the same rows.
 
-usage: learner.py [--rows 100000] [--rounds 5] DBNAME      connects as psql does (PGHOST, PGPORT, PGUSER: a superuser)
+usage: learner.py [--rows 100000] [--rounds 5] [--more] DBNAME      connects as psql does (PGHOST, PGPORT, PGUSER: a superuser)
 
 Needs Debian's python3-sklearn and python3-pandas, and SHARED_DATA (default
 ../shared/data) for the two public sets.  Each of the three learns from the rows
-of the split "train" and is judged on those of "test".  Times are of the
+of the split "train" and is judged on those of "test"; with --more the sets that
+scikit-learn brings and some made ones too.  Times are of the
 processor, of one thread each: the server's with the reading of the table,
 scikit-learn's without; medians, alternated in one run.
 """
@@ -18,6 +19,7 @@ os.environ["OMP_NUM_THREADS"] = "1"     # before numpy reads it
 
 import numpy
 import pandas
+from sklearn import datasets
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
@@ -31,6 +33,7 @@ import common
 p = argparse.ArgumentParser()
 p.add_argument("--rows", type=int, default=100000)
 p.add_argument("--rounds", type=int, default=5)
+p.add_argument("--more", action="store_true")
 p.add_argument("database")
 a = p.parse_args()
 data = os.environ.get("SHARED_DATA", "../shared/data")
@@ -54,6 +57,30 @@ def made(n):
     d["won"] = (r.rand(n) < 1 / (1 + numpy.exp(-z))).astype(int)
     half = r.rand(n) < 0.7
     return "made", "won", d[half], d[~half]
+
+
+def more():
+    """Sets that scikit-learn brings, and small made ones: two columns that decide together, bent effects, nothing but noise."""
+    r = numpy.random.RandomState(2)
+    sets = {name: (x, y) for name, (x, y) in {
+        "breast cancer": datasets.load_breast_cancer(return_X_y=True), "wine": datasets.load_wine(return_X_y=True),
+        "diabetes": datasets.load_diabetes(return_X_y=True), "digits": datasets.load_digits(return_X_y=True),
+        "moons": datasets.make_moons(2000, noise=0.35, random_state=1), "hastie": datasets.make_hastie_10_2(6000, random_state=2),
+        "classification": datasets.make_classification(3000, 20, n_informative=8, n_redundant=4, random_state=5, flip_y=0.1)}.items()}
+    for name, meant in (("wine", lambda y: y == 1), ("diabetes", lambda y: y > numpy.median(y)), ("digits", lambda y: y == 8), ("hastie", lambda y: y > 0)):
+        sets[name] = sets[name][0], meant(sets[name][1])
+    x = r.rand(5000, 10)
+    z = 10 * numpy.sin(numpy.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2 + 10 * x[:, 3] + 5 * x[:, 4]
+    sets["friedman"] = x, r.rand(5000) < 1 / (1 + numpy.exp((14 - z) / 2))
+    x = r.randn(800, 6)
+    sets["product of two"] = x, r.rand(800) < 1 / (1 + numpy.exp(-2 * x[:, 0] * x[:, 1]))
+    x = r.randn(4000, 15)
+    sets["noise"] = x, r.rand(4000) < 0.12
+    for name, (x, y) in sets.items():
+        d = pandas.DataFrame(x, columns=[f"x{i}" for i in range(x.shape[1])])
+        d["label"] = numpy.asarray(y).astype(int)
+        part = numpy.random.RandomState(7).rand(len(d)) < 0.7
+        yield name, "label", d[part], d[~part]
 
 
 def load(table, d):
@@ -121,6 +148,6 @@ session = common.Session(a.database)
 session.run("SET maintenance_work_mem = '1GB'")
 for one in (public("bank_small", "y", ("duration", "split", "cv_fold")),
             public("olist_funnel", "closed", ("mql_id", "first_contact_date", "contact_month", "split", "cv_fold", "split_time")),
-            made(a.rows)):
+            made(a.rows), *(more() if a.more else ())):
     compare(session, *one)
 session.end()
