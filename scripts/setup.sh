@@ -8,7 +8,7 @@ major=${PG_MAJOR:-15}
 build="build-essential pkg-config postgresql-$major postgresql-server-dev-$major
     libcurl4-openssl-dev libjansson-dev libjwt-dev libssl-dev libxml2-dev
     libgmime-3.0-dev libidn2-dev libc-ares-dev libcrypt-dev libkrb5-dev"
-test='openssl libipc-run-perl python3 chromium pgbouncer postfix dovecot-imapd dovecot-lmtpd fakeroot vsftpd openssh-server libnss-wrapper'
+test='openssl libipc-run-perl python3 python3-cryptography chromium pgbouncer postfix dovecot-imapd dovecot-lmtpd fakeroot vsftpd openssh-server libnss-wrapper'
 
 # what learner.py compares with
 bench='python3-sklearn'

@@ -168,7 +168,7 @@ BEGIN
     IF 'sales.companies'::regclass = ANY (sales_internal.citus_tables()) THEN
         PERFORM sales_internal.share_key();
         IF EXISTS (SELECT FROM pg_catalog.run_command_on_workers('SELECT sales_internal.key_fingerprint()') r
-                   WHERE NOT r.success OR r.result <> sales_internal.key_fingerprint()) THEN
+                   WHERE NOT r.success OR r.result IS DISTINCT FROM sales_internal.key_fingerprint()) THEN
             RAISE object_not_in_prerequisite_state USING MESSAGE = 'a node of the cluster did not take the new audit key',
                 HINT = 'See that all nodes are up, and call sales.rotate_master_key() again.';
         END IF;

@@ -5,17 +5,24 @@
  * Statements end up in logs, and not every connection is encrypted.  So what is
  * sent is sealed for the worker that it is for: each has an X25519 key pair,
  * derived from its own master key, and tells the public half.  The coordinator
- * makes a pair for this once, and both know the key of an AES-256-GCM box, which
- * nobody who reads along does.  The connection is Citus's, of superusers, and
- * tells who the worker is.
+ * makes a pair for each box and forgets it, and both know the key of an
+ * AES-256-GCM box, which nobody who reads along does.
  *
- * A box is 32 bytes of the coordinator's public key, 16 of the tag, and the
- * sealed keys; its key is used once, so the nonce is zero.  In SQL: hexadecimal.
+ * That is all that it is for.  Who the worker is, and that a box comes from the
+ * coordinator, is told by Citus's connection, which is a superuser's: whoever can
+ * put statements of his own into it needs no keys.  And who has a worker's master
+ * key opens the boxes that were ever sent to it.
+ *
+ * A box is 32 bytes of the sender's public key, 16 of the tag, and the sealed
+ * keys.  The box's key is HMAC-SHA256, keyed by what X25519 agrees on, of the
+ * purpose and both public keys, sender's first; it is used once, so the nonce is
+ * zero.  In SQL: hexadecimal.
  */
 #include "postgres.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
 
 #include "audit/digest.h"
@@ -27,7 +34,8 @@
 #include "secrets/key.h"
 #include "utils/builtins.h"
 
-#define EXCHANGE_PURPOSE "exchange of cluster keys v1"
+#define EXCHANGE_PURPOSE "exchange of cluster keys v1"	/* of a worker's pair */
+#define BOX_PURPOSE "box of cluster keys v1"
 #define FINGERPRINT_SIZE 8
 #define TAG_SIZE 16
 #define BOX_HEAD (KEY_SIZE + TAG_SIZE)
@@ -78,22 +86,28 @@ public_half(EVP_PKEY *pair, unsigned char out[KEY_SIZE])
 	return EVP_PKEY_get_raw_public_key(pair, out, &len) == 1 && len == KEY_SIZE;
 }
 
-/* The key of a box: of what both sides know and both public halves, sender's first. */
+/*
+ * The key of a box, of what both sides know and both public keys.  False also
+ * where the other's is one of the few points that any secret agrees with on
+ * zero: OpenSSL refuses those.
+ */
 static bool
 agree(EVP_PKEY *mine, const unsigned char theirs[KEY_SIZE], const unsigned char sender[KEY_SIZE],
 	  const unsigned char receiver[KEY_SIZE], unsigned char key[KEY_SIZE])
 {
 	EVP_PKEY   *peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, theirs, KEY_SIZE);
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(mine, NULL);
-	unsigned char all[3 * KEY_SIZE];
+	unsigned char shared[KEY_SIZE];
+	unsigned char text[sizeof(BOX_PURPOSE) + 2 * KEY_SIZE];
 	size_t		len = KEY_SIZE;
 	bool		ok = peer != NULL && ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 &&
-		EVP_PKEY_derive_set_peer(ctx, peer) == 1 && EVP_PKEY_derive(ctx, all, &len) == 1 && len == KEY_SIZE;
+		EVP_PKEY_derive_set_peer(ctx, peer) == 1 && EVP_PKEY_derive(ctx, shared, &len) == 1 && len == KEY_SIZE;
 
-	memcpy(all + KEY_SIZE, sender, KEY_SIZE);
-	memcpy(all + 2 * KEY_SIZE, receiver, KEY_SIZE);
-	ok = ok && SHA256(all, sizeof(all), key) != NULL;
-	OPENSSL_cleanse(all, sizeof(all));
+	memcpy(text, BOX_PURPOSE, sizeof(BOX_PURPOSE));
+	memcpy(text + sizeof(BOX_PURPOSE), sender, KEY_SIZE);
+	memcpy(text + sizeof(BOX_PURPOSE) + KEY_SIZE, receiver, KEY_SIZE);
+	ok = ok && HMAC(EVP_sha256(), shared, KEY_SIZE, text, sizeof(text), key, NULL) != NULL;
+	OPENSSL_cleanse(shared, KEY_SIZE);
 	EVP_PKEY_CTX_free(ctx);
 	EVP_PKEY_free(peer);
 	return ok;
@@ -217,6 +231,31 @@ renew_own(KeyRing *ring)
 		distribute_keys_replace(ring);
 }
 
+/* A box for each worker whose keys are others, with commas between; how many. */
+static int
+boxes_for_workers(const KeyRing *ring, StringInfo boxes)
+{
+	const char *mine = fingerprint(ring);
+	int			n = 0;
+
+	/* one that answers anything else has no extension, or another: distribute() finds that it lacks the keys */
+	spi_run("SELECT pg_catalog.split_part(r.result, '|', 1), pg_catalog.split_part(r.result, '|', 2) "
+			"FROM pg_catalog.run_command_on_workers("
+			"'SELECT pg_catalog.concat(sales_internal.key_fingerprint(), ''|'', sales_internal.exchange_key())') r "
+			"WHERE r.success AND r.result OPERATOR(pg_catalog.~) '^[0-9a-f]*[|][0-9a-f]{64}$'", false, 0, 0, NULL);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		unsigned char receiver[KEY_SIZE];
+
+		if (strcmp(spi_text(row, 1), mine) == 0)
+			continue;
+		(void) hex_decode(spi_text(row, 2), 2 * KEY_SIZE, (char *) receiver);
+		appendStringInfo(boxes, "%s%s", n > 0 ? "," : "", box_for(receiver, ring));
+		n++;
+	}
+	return n;
+}
+
 /*
  * sales_internal.share_key(): on the coordinator; how many workers were sent the
  * keys, as theirs were others.  Whether they have them then: key_fingerprint().
@@ -225,31 +264,22 @@ Datum
 sales_share_key(PG_FUNCTION_ARGS)
 {
 	KeyRing		ring;
-	const char *mine;
 	StringInfoData boxes;
-	int			sent = 0;
+	volatile int sent = 0;
 
 	require_superuser();
-	renew_own(&ring);
-	mine = fingerprint(&ring);
-	initStringInfo(&boxes);
 	SPI_connect();
-	spi_run("SELECT pg_catalog.split_part(r.result, '|', 1), pg_catalog.split_part(r.result, '|', 2) "
-			"FROM pg_catalog.run_command_on_workers("
-			"'SELECT pg_catalog.concat(sales_internal.key_fingerprint(), ''|'', sales_internal.exchange_key())') r "
-			"WHERE r.success", false, 0, 0, NULL);
-	for (uint64 row = 0; row < SPI_processed; row++)
+	initStringInfo(&boxes);
+	PG_TRY();
 	{
-		const char *public = spi_text(row, 2);
-		unsigned char receiver[KEY_SIZE];
-
-		if (strcmp(spi_text(row, 1), mine) == 0 || strlen(public) != 2 * KEY_SIZE)
-			continue;
-		(void) hex_decode(public, 2 * KEY_SIZE, (char *) receiver);
-		appendStringInfo(&boxes, "%s%s", boxes.len > 0 ? "," : "", box_for(receiver, &ring));
-		sent++;
+		renew_own(&ring);
+		sent = boxes_for_workers(&ring, &boxes);
 	}
-	OPENSSL_cleanse(&ring, sizeof(ring));
+	PG_FINALLY();
+	{
+		OPENSSL_cleanse(&ring, sizeof(ring));
+	}
+	PG_END_TRY();
 	if (sent > 0)
 	{
 		SpiArg		args[1] = {SPI_ARG_TEXT(psprintf("SELECT sales_internal.take_key('%s')", boxes.data))};
@@ -269,19 +299,27 @@ sales_take_key(PG_FUNCTION_ARGS)
 {
 	char	   *boxes = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	KeyRing		ring;
-	bool		taken = false;
+	volatile bool taken = false;
 
 	require_superuser();
-	for (char *box = strtok(boxes, ","); box != NULL && !taken; box = strtok(NULL, ","))
+	PG_TRY();
 	{
-		int			len = strlen(box);
-		unsigned char *bytes = palloc(len / 2 + 1);
+		for (char *box = strtok(boxes, ","); box != NULL && !taken; box = strtok(NULL, ","))
+		{
+			int			len = strlen(box);
+			unsigned char *bytes = palloc(len / 2 + 1);
 
-		if (len % 2 == 0)
-			taken = open_box(bytes, hex_decode(box, len, (char *) bytes), &ring);
+			if (len % 2 == 0)
+				taken = open_box(bytes, hex_decode(box, len, (char *) bytes), &ring);
+		}
+		if (taken)
+			distribute_keys_replace(&ring);
 	}
-	if (taken)
-		distribute_keys_replace(&ring);
-	OPENSSL_cleanse(&ring, sizeof(ring));
+	PG_FINALLY();
+	{
+		/* also what was opened and then found to be for another */
+		OPENSSL_cleanse(&ring, sizeof(ring));
+	}
+	PG_END_TRY();
 	PG_RETURN_BOOL(taken);
 }

@@ -4,10 +4,12 @@
 usage: rls.py DBNAME      connects as psql does (PGHOST, PGPORT, PGUSER: a superuser)
 
 Makes 100 companies, 1 M prospects and 2 M messages in the database unless they
-are there, then runs each query in a session of a bound application login (row
+are there, then runs each query in sessions of a bound application login (row
 security on) and of a login with the same rights and BYPASSRLS that says WHERE
-company_id = ... (off), in turn, 9 rounds, and prints the medians of the CPU
-time that the two backends took for one execution, and their ratio.
+company_id = ... (off): by plans that are kept, in short turns, as the machine's
+speed changes from one second to the next, and in 9 pairs of sessions, as no two
+processes lie in memory alike.  Prints the medians of the CPU time that the
+backends took for one execution, and their ratio.
 """
 import statistics
 import sys
@@ -15,8 +17,9 @@ import sys
 import common
 
 DB = sys.argv[1]
-ROUNDS = 9
-CPU_MS = 1500                   # of one measurement
+PAIRS = 9                       # of sessions, for each query
+TURNS = 5                       # of each session of a pair
+CPU_SECONDS = 0.2               # of one turn, about
 
 
 def psql(sql):
@@ -49,22 +52,34 @@ FROM sales.prospects CROSS JOIN generate_series(1, 2) g;
         psql("VACUUM (ANALYZE) sales.prospects, sales.messages")
 
 
-def cpu_ms(user, query, times):
-    """CPU milliseconds of one execution by a cached plan, from /proc of the backend."""
-    loop = f"DO $d$ BEGIN FOR i IN 1..%d LOOP PERFORM * FROM ({query}) q; END LOOP; END $d$;\n"
-    script = common.SET_BACKEND + loop % min(times, 10) + common.CPU_TICKS + loop % times + common.CPU_TICKS
-    before, after = map(int, common.psql(DB, script, user).split())
-    return (after - before) * 10 / times
+def loop(query, times):
+    """A statement that runs the query so often, by one plan."""
+    return f"DO $d$ BEGIN FOR i IN 1..{times} LOOP PERFORM * FROM ({query}) q; END LOOP; END $d$"
 
 
 def repetitions(user, query):
-    """How often to run a query so that it takes about CPU_MS."""
-    times = 5
-    while True:
-        total = cpu_ms(user, query, times) * times
-        if total >= 100:
-            return max(1, round(times * CPU_MS / total))
-        times *= 10
+    """How often to run a query so that it takes about CPU_SECONDS."""
+    session = common.Session(DB, user)
+    times = 1
+    while (seconds := session.cpu(loop(query, times))) < CPU_SECONDS / 5:
+        times *= 5
+    session.end()
+    return max(1, round(times * CPU_SECONDS / seconds))
+
+
+def measure(sides, times):
+    """For each (user, query): the median CPU milliseconds of one execution."""
+    taken = [[] for _ in sides]
+    for _ in range(PAIRS):
+        sessions = [common.Session(DB, user) for user, _ in sides]
+        for turn in range(-1, TURNS):
+            for session, (_, query), results in zip(sessions, sides, taken):
+                seconds = session.cpu(loop(query, times))
+                if turn >= 0:   # the one before fills caches
+                    results.append(seconds * 1000 / times)
+        for session in sessions:
+            session.end()
+    return map(statistics.median, taken)
 
 
 prepare()
@@ -84,10 +99,5 @@ for name, query in QUERIES.items():
     if " JOIN " in query:
         condition += f" AND m.company_id = '{company}' AND m.deleted_at IS NULL"
     explicit = query.replace("{where}", "WHERE " + condition).replace("{and}", "AND " + condition)
-    times = repetitions("bench_plain", explicit)
-    rls, plain = [], []
-    for _ in range(ROUNDS):
-        rls.append(cpu_ms("bench_app", with_rls, times))
-        plain.append(cpu_ms("bench_plain", explicit, times))
-    rls, plain = statistics.median(rls), statistics.median(plain)
+    rls, plain = measure((("bench_app", with_rls), ("bench_plain", explicit)), repetitions("bench_plain", explicit))
     common.result(f"row security: {name}", rls, "WHERE company_id = ...", plain, "CPU ms", rls / plain, "<= 1.05")
