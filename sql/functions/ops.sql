@@ -124,6 +124,12 @@ AS $$
            'See sales.worker_status.'
     FROM sales_internal.jobs WHERE state = 'queued' AND run_at < sales_internal.now() - interval '10 minutes' HAVING count(*) > 0
     UNION ALL
+    -- nothing limits it: docs/security.md
+    SELECT 'warning', format('company "%s" has %s jobs in the queue', c.domain, j.n),
+           format('Others do not wait behind it. If somebody is at work there: UPDATE sales.companies SET subscription_status = ''suspended'' WHERE domain = %L; then DELETE FROM sales_internal.jobs WHERE company_id = %L AND state = ''queued'';', c.domain, c.company_id)
+    FROM (SELECT q.company_id, count(*) AS n FROM sales_internal.jobs q WHERE q.state = 'queued' GROUP BY 1 HAVING count(*) > 100000) j
+    JOIN sales.companies c ON c.company_id = j.company_id
+    UNION ALL
     SELECT 'note', format('%s jobs have failed; the last says: %s', count(*), (array_agg(error ORDER BY finished_at DESC))[1]),
            'A tenant sees its own in sales.jobs and repeats one with sales.retry_job().'
     FROM sales_internal.jobs WHERE state = 'failed' HAVING count(*) > 0

@@ -111,6 +111,18 @@ $$;
 COMMENT ON FUNCTION sales_internal.retain_jobs(uuid) IS 'Removes ended jobs of a company, or of the platform, whose retention is over, and returns how many';
 REVOKE ALL ON FUNCTION sales_internal.retain_jobs(uuid) FROM PUBLIC;
 
+-- login() knows an address for 90 days (session.c).
+CREATE OR REPLACE FUNCTION sales_internal.retain_sessions(company uuid) RETURNS bigint
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH gone AS (DELETE FROM sales_internal.sessions s
+                  WHERE s.company_id = company AND s.expires_at < sales_internal.now() - interval '90 days' RETURNING 1)
+    SELECT count(*) FROM gone
+$$;
+COMMENT ON FUNCTION sales_internal.retain_sessions(uuid) IS 'Removes a company''s sessions that ended 90 days ago or more, and returns how many';
+REVOKE ALL ON FUNCTION sales_internal.retain_sessions(uuid) FROM PUBLIC;
+
 -- What an import did not take, its files among it, and what it would need to be undone.
 CREATE OR REPLACE FUNCTION sales_internal.retain_rejects(company uuid) RETURNS bigint
 LANGUAGE sql
@@ -147,7 +159,7 @@ DECLARE
     more boolean := false;
 BEGIN
     FOR company IN SELECT c.company_id FROM sales.companies c UNION ALL SELECT NULL LOOP
-        FOREACH kind IN ARRAY CASE WHEN company IS NULL THEN '{jobs}'::text[] ELSE '{jobs,rejects,texts,prospects,audit}' END LOOP
+        FOREACH kind IN ARRAY CASE WHEN company IS NULL THEN '{jobs}'::text[] ELSE '{jobs,sessions,rejects,texts,prospects,audit}' END LOOP
             BEGIN
                 EXECUTE format('SELECT sales_internal.%I($1)', 'retain_' || kind) INTO gone USING company;
                 more := more OR (kind = 'texts' AND gone >= 10000) OR (kind = 'prospects' AND gone >= 100);

@@ -164,6 +164,7 @@ CREATE TABLE sales_internal.sessions (
 );
 CREATE INDEX sessions_user_idx ON sales_internal.sessions (company_id, user_id);
 CREATE INDEX sessions_expires_idx ON sales_internal.sessions (expires_at);
+CREATE INDEX sessions_address_idx ON sales_internal.sessions (ip_address);
 COMMENT ON TABLE sales_internal.sessions IS
     'Sessions opened by login(); not dumped: a restored database asks its users to log in again';
 

@@ -63,3 +63,6 @@ COMMENT ON COLUMN sales_internal.audit_sealing.cut_xid IS 'Transactions after th
 COMMENT ON COLUMN sales_internal.audit_sealing.cut_at IS 'Where horizon goes next; horizon itself: nothing is waited for';
 COMMENT ON COLUMN sales_internal.audit_sealing.open_xids IS 'Transactions that were open at two passes: the first that finds one ended looks back to its time in open_since';
 COMMENT ON COLUMN sales_internal.audit_sealing.open_since IS 'What the ids of each transaction in open_xids are later than';
+
+-- login() asks who has come from an address; retention removes sessions that are long over.
+CREATE INDEX sessions_address_idx ON sales_internal.sessions (ip_address);

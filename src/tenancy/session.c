@@ -19,6 +19,7 @@
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "tenancy/context.h"
@@ -35,6 +36,7 @@
 #include "utils/timestamp.h"
 
 #define GATEWAY_SECONDS 3600	/* life of a context of set_tenant() */
+#define KNOWN_ADDRESS_DAYS 90	/* since a login from there */
 
 PG_FUNCTION_INFO_V1(sales_login);
 PG_FUNCTION_INFO_V1(sales_set_password);
@@ -79,6 +81,51 @@ in_seconds(int64 seconds)
 
 /* --- login --- */
 
+/* What guesses are counted for: in lower case by the rules that find the user (to some, K is also the sign of the kelvin). */
+static char *
+account_of(const char *domain, const char *email)
+{
+	char	   *account = psprintf("%s/%s", domain, email);
+
+	return str_tolower(account, strlen(account), DEFAULT_COLLATION_OID);
+}
+
+/*
+ * The same for guesses from this address (null: unknown): an account of its own where
+ * the user has logged in from its network in the last 90 days, so that others' guesses
+ * do not keep him out.  The answer takes as long whether or not there is such a user:
+ * what is looked through is who else has come from there.
+ */
+static char *
+account_at(const char *account, const char *domain, const char *email, NullableDatum address)
+{
+	SpiArg		args[4] = {SPI_ARG_TEXT(domain), SPI_ARG_TEXT(email), SPI_ARG(INETOID, address.value),
+	SPI_ARG(TIMESTAMPTZOID, TimestampTzGetDatum(clock_now() - KNOWN_ADDRESS_DAYS * USECS_PER_DAY))};
+	bool		isnull;
+
+	if (address.isnull)
+		return NULL;
+#define NETWORK "network(set_masklen($3, CASE family($3) WHEN 6 THEN 64 ELSE 32 END))"
+	spi_run_as_owner("SELECT bool_or(c.domain = lower($1) AND lower(u.email) = lower($2)), text(" NETWORK ") "
+					 "FROM sales_internal.sessions s "
+					 "JOIN sales.users u ON u.company_id = s.company_id AND u.user_id = s.user_id "
+					 "JOIN sales.companies c ON c.company_id = s.company_id "
+					 "WHERE s.ip_address <<= " NETWORK " AND s.created_at > $4",
+					 true, 1, 4, args);
+#undef NETWORK
+	if (!DatumGetBool(spi_datum(0, 1, &isnull)) || isnull)
+		return NULL;
+	return psprintf("%s from %s", account, spi_text(0, 2));
+}
+
+/* In the server's log, for who watches over it: not the password, and no more of the name than a name has. */
+static void
+log_guesses(const char *account)
+{
+	ereport(LOG, (errmsg("wrong passwords for %s: guesses have to wait", pnstrdup(account, pg_mbcliplen(account, strlen(account), 200))),
+				  errhidestmt(true), errhidecontext(true)));
+}
+
 /*
  * sales.login(domain, email, password, ip inet, user_agent) → text, a JWT.
  * One message for every reason, so that it tells nobody which users exist.
@@ -109,16 +156,24 @@ sales_login(PG_FUNCTION_ARGS)
 	/* As sales_internal.plain_domain() keeps it: "@company.com" is the same company, and the same account to throttle. */
 	while (*domain == ' ' || *domain == '@')
 		domain++;
-	/* In lower case by the rules that find the user: to some, K is also the sign of the kelvin. */
-	account = psprintf("%s/%s", domain, email);
-	account = str_tolower(account, strlen(account), DEFAULT_COLLATION_OID);
+	account = account_of(domain, email);
+	SPI_connect();
 	wait = throttle_wait(account);
+	if (wait > 0)
+	{
+		char	   *apart = account_at(account, domain, email, fcinfo->args[3]);
+
+		if (apart != NULL)
+		{
+			account = apart;
+			wait = throttle_wait(account);
+		}
+	}
 	if (wait > 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 						errmsg("too many wrong passwords for this account"),
 						errhint("Try again in %d seconds.", wait)));
 
-	SPI_connect();
 	args[0] = SPI_ARG_TEXT(domain);
 	args[1] = SPI_ARG_TEXT(email);
 	known = spi_run_as_owner(
@@ -138,7 +193,8 @@ sales_login(PG_FUNCTION_ARGS)
 	}
 	if (!password_verify(password, hash))
 	{
-		throttle_failed(account);
+		if (throttle_failed(account))
+			log_guesses(account);
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PASSWORD),
 						errmsg("unknown domain, user or wrong password"),
 						errhint("Domain is the company's, such as company.com; see sales.companies.domain.")));
@@ -198,7 +254,8 @@ sales_set_password(PG_FUNCTION_ARGS)
 	args[2] = SPI_ARG_UUID(company);
 	SPI_connect();
 	if (spi_run_as_owner("UPDATE sales.users SET password_hash = $2 "
-						 "WHERE user_id = $1 AND company_id = coalesce($3, company_id) RETURNING company_id",
+						 "WHERE user_id = $1 AND company_id = coalesce($3, company_id) "
+						 "RETURNING company_id",
 						 false, 0, 3, args) == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("there is no user %s in this company", uuid_text(user))));
@@ -206,6 +263,10 @@ sales_set_password(PG_FUNCTION_ARGS)
 	revocation_add(user, DatumGetUUIDP(spi_datum(0, 1, &isnull)));
 	spi_run_as_owner("UPDATE sales_internal.sessions SET revoked_at = sales_internal.now() "
 					 "WHERE user_id = $1 AND revoked_at IS NULL", false, 0, 1, args);
+	/* And who has guessed at it keeps nobody out. */
+	if (spi_run_as_owner("SELECT c.domain, u.email FROM sales.users u JOIN sales.companies c ON c.company_id = u.company_id "
+						 "WHERE u.user_id = $1", false, 1, 1, args) > 0)
+		throttle_succeeded(account_of(spi_text(0, 1), spi_text(0, 2)));
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -11,6 +11,9 @@
  * of before yesterday counting as none.  Which slots those are nobody can tell: the
  * hash has a seed of this start.  So who makes up accounts to have a count forgotten
  * must fail at each of them as often as at the one that he is after.
+ *
+ * So whoever knows a name can keep its user waiting.  session.c counts guesses
+ * from where the user has logged in before as another account's.
  */
 #include "postgres.h"
 
@@ -132,22 +135,26 @@ throttle_wait(const char *account)
 		int			doublings = Min(slot->failures - THROTTLE_FREE_GUESSES + 1, 10);
 		int64		pause = Min(INT64CONST(1) << doublings, THROTTLE_MAX_SECONDS);
 
+		/* the clock was set back: no longer than this pause for that */
+		slot->last = Min(slot->last, now);
 		wait = pause - (now - slot->last) / USECS_PER_SEC;
 	}
 	throttle_unlock();
 	return (int) Max(wait, 0);
 }
 
-void
+bool
 throttle_failed(const char *account)
 {
 	ThrottleSlot *slot;
 	bool		shared;
+	bool		waits;
 
 	throttle_lock();
 	slot = throttle_slot(throttle_hash(account), true);
 	slot->failures++;
 	slot->last = clock_instant();
+	waits = slot->failures >= THROTTLE_FREE_GUESSES;
 	shared = state->lock != NULL;
 	throttle_unlock();
 	if (!shared)
@@ -156,6 +163,7 @@ throttle_failed(const char *account)
 		pg_usleep(300 * 1000L);
 		pgstat_report_wait_end();
 	}
+	return waits;
 }
 
 void

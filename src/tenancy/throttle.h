@@ -7,8 +7,8 @@
  */
 extern int	throttle_wait(const char *account);
 
-/* Counts a wrong guess, or forgets them after a right one. */
-extern void throttle_failed(const char *account);
+/* Counts a wrong guess: must the next one wait?  Or forgets them after a right one. */
+extern bool throttle_failed(const char *account);
 extern void throttle_succeeded(const char *account);
 
 extern void throttle_init(void);

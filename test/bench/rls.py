@@ -7,7 +7,7 @@ Makes 100 companies, 1 M prospects and 2 M messages in the database unless they
 are there, then runs each query in sessions of a bound application login (row
 security on) and of a login with the same rights and BYPASSRLS that says WHERE
 company_id = ... (off): by plans that are kept, in short turns, as the machine's
-speed changes from one second to the next, and in 9 pairs of sessions, as no two
+speed changes from one second to the next, and in 7 pairs of sessions, as no two
 processes lie in memory alike.  Prints the medians of the CPU time that the
 backends took for one execution, and their ratio.
 """
@@ -17,8 +17,8 @@ import sys
 import common
 
 DB = sys.argv[1]
-PAIRS = 9                       # of sessions, for each query
-TURNS = 5                       # of each session of a pair
+PAIRS = 7                       # of sessions, for each query
+TURNS = 4                       # of each session of a pair
 CPU_SECONDS = 0.2               # of one turn, about
 
 

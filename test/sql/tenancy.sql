@@ -81,18 +81,57 @@ SELECT sales.set_tenant(gen_random_uuid());
 SELECT sales.create_company('X', 'x.test');
 SELECT sales.bind_role('regress_app', gen_random_uuid());
 SELECT sales_internal.hash_password('password');
--- guesses are slowed down
-DO $$
+-- guesses are slowed down, whether or not there is such a user; time stands still meanwhile
+:be_super
+CREATE FUNCTION helpers.guess(who text, times integer, ip inet DEFAULT NULL) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    said text;
 BEGIN
-    FOR i IN 1..5 LOOP
-        BEGIN
-            PERFORM sales.login('beta.test', 'guess@beta.test', 'guess' || i);
-        EXCEPTION WHEN invalid_password THEN NULL;
-        END;
+    FOR i IN 1..times LOOP
+        said := helpers.try(format('SELECT sales.login(''delta.test'', %L, %L, %L)', who, 'guess' || i, ip));
     END LOOP;
-END
-$$;
-SELECT sales.login('beta.test', 'guess@beta.test', 'beta-secret-1');
+    RETURN said;
+END $$;
+SELECT sales.create_company('Delta', 'delta.test', 'starter', 'en', 'UTC', 'guessed@delta.test', 'delta-secret-2') AS delta \gset
+SET sales_assistant.clock = '2037-05-01 10:00:00+00';
+SET SESSION AUTHORIZATION regress_app;
+SELECT helpers.guess('guess@delta.test', 5) AS fifth, helpers.guess('guess@delta.test', 1) AS sixth;
+SELECT sales.login('delta.test', 'guess@delta.test', 'delta-secret-1');
+-- those of somebody else do not keep a user out of where he has logged in before: the address, of version 6 its network
+SELECT sales.login('delta.test', 'guessed@delta.test', 'delta-secret-2', ip) IS NOT NULL AS entered FROM unnest('{192.0.2.20,2001:db8:7::1}'::inet[]) ip;
+SELECT helpers.guess('guessed@delta.test', 6, '198.51.100.1') AS elsewhere;
+SELECT ip, left(helpers.try(format('SELECT sales.login(''Delta.test'', ''Guessed@delta.test'', ''delta-secret-2'', %L)', ip)), 60) AS login
+FROM unnest('{192.0.2.20,192.0.2.21,2001:db8:7::ffff,2001:db8:8::1,192.0.2.20/8,NULL}'::inet[]) ip;
+SELECT helpers.guess('guessed@delta.test', 6, '192.0.2.20') AS guesses_there_too;
+SELECT helpers.guess('guess@delta.test', 1, '192.0.2.20') AS an_address_of_others;
+-- an address of 90 days ago is not known any more; the pause ends by then, as it does when the clock is set back
+RESET SESSION AUTHORIZATION;
+SET sales_assistant.clock = '2037-08-01 10:00:00+00';
+SET SESSION AUTHORIZATION regress_app;
+SELECT helpers.guess('guessed@delta.test', 6, '198.51.100.1') AS elsewhere, helpers.guess('guessed@delta.test', 1, '2001:db8:7::1') AS long_ago;
+RESET SESSION AUTHORIZATION;
+SET sales_assistant.clock = '2037-01-01 10:00:00+00';
+SET SESSION AUTHORIZATION regress_app;
+SELECT helpers.guess('guessed@delta.test', 1) AS set_back;
+RESET SESSION AUTHORIZATION;
+SET sales_assistant.clock = '2037-01-01 10:15:00+00';
+SET SESSION AUTHORIZATION regress_app;
+SELECT helpers.guess('guessed@delta.test', 1) AS a_quarter_later, helpers.guess('guessed@delta.test', 1) AS again;
+-- a new password is good at once
+:be_super
+SELECT sales.set_password(user_id, 'delta-secret-3') FROM sales.users WHERE email = 'guessed@delta.test';
+SET SESSION AUTHORIZATION regress_app;
+SELECT sales.login('delta.test', 'guessed@delta.test', 'delta-secret-3') IS NOT NULL AS entered;
+-- sessions that are long over go
+:be_super
+SET sales_assistant.clock = '2037-07-01 10:00:00+00';
+SELECT sales_internal.retain_sessions(:'delta');
+SET sales_assistant.clock = '2037-08-01 10:00:00+00';
+SELECT sales_internal.retain_sessions(:'delta');
+RESET sales_assistant.clock;
+SELECT sales.delete_company(:'delta');
+DROP FUNCTION helpers.guess(text, integer, inet);
+SET SESSION AUTHORIZATION regress_app;
 -- suspended: reads only; cancelled: nothing
 :be_super
 SELECT sales.create_company('Gamma', 'gamma.test', 'starter', 'it', 'Europe/Rome', 'admin@gamma.test', 'gamma-secret-1') AS gamma \gset

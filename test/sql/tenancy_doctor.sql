@@ -90,3 +90,18 @@ SELECT * FROM told;
 SELECT * FROM got_through;
 ROLLBACK;
 SELECT * FROM told;
+-- one who asks for jobs without end: named, and what the hint says is the end of it
+BEGIN;
+DELETE FROM sales_internal.jobs;
+INSERT INTO sales_internal.jobs (company_id, kind) SELECT helpers.company('beta'), 'enrich' FROM generate_series(1, 100001);
+ANALYZE sales_internal.jobs;
+SELECT severity, finding, regexp_replace(hint, '[0-9a-f]{8}-[0-9a-f-]{27}', '<uuid>') AS hint FROM sales.doctor() WHERE finding LIKE 'company %';
+UPDATE sales.companies SET subscription_status = 'suspended' WHERE domain = 'beta.test';
+INSERT INTO sales_internal.jobs (company_id, kind) VALUES (helpers.company('alpha'), 'enrich');
+SELECT (SELECT domain FROM sales.companies c WHERE c.company_id = j.company_id) AS claimed FROM sales_internal.claim_jobs(10) j;
+:be_beta
+SELECT helpers.try('SELECT sales.generate_report(''weekly'', ''2026-W10'')');
+:be_super
+WITH gone AS (DELETE FROM sales_internal.jobs WHERE company_id = helpers.company('beta') AND state = 'queued' RETURNING 1) SELECT count(*) FROM gone;
+SELECT count(*) FROM sales.doctor() WHERE finding LIKE 'company %';
+ROLLBACK;
