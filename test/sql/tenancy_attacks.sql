@@ -61,12 +61,18 @@ DECLARE held CURSOR WITH HOLD FOR SELECT first_name FROM sales.prospects ORDER B
 COMMIT;
 RESET sales_assistant.context;
 FETCH 1 FROM held;
+:be_alpha
+FETCH 1 FROM held;
+SELECT count(*) FILTER (WHERE first_name LIKE 'Alpha%') = count(*) AS only_alpha FROM sales.prospects;
+FETCH ALL FROM held;
 CLOSE held;
 :be_beta
 -- parallel workers
+CREATE FUNCTION playground.plan(q text) RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || q; END $$;
 DO $$ BEGIN PERFORM set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query'); END $$;
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
 SELECT count(*), min(first_name), max(first_name) FROM sales.prospects;
+SELECT count(*) FILTER (WHERE line ~ 'Gather') AS gathers, count(*) FILTER (WHERE line ~ 'company_allowing') > 0 AS judged_there FROM playground.plan('SELECT * FROM sales.prospects') line;
 DO $$ BEGIN PERFORM set_config(name, 'off', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query'); END $$;
 RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size;
 -- leaky functions and operators in WHERE see no row of the others
@@ -86,6 +92,10 @@ SELECT count(*) FROM sales.prospects WHERE 1 / (first_name NOT LIKE 'Alpha%')::i
 COPY (SELECT count(*) FROM sales.prospects) TO STDOUT;
 \copy sales.prospects (first_name) TO PROGRAM 'sort'
 SELECT left(helpers.try('COPY sales.prospects FROM PROGRAM ''true'''), 5) AS copy_from_program;
+\copy sales.prospects (company_id, first_name) FROM PROGRAM 'echo'
+\copy sales.prospects (first_name) FROM PROGRAM 'echo Mine'
+COPY sales.interactions_default TO STDOUT;
+COPY (UPDATE sales.prospects SET notes = 'copied' WHERE first_name LIKE 'Alpha%' RETURNING first_name) TO STDOUT;
 -- another tenant's keys in INSERT, ON CONFLICT, MERGE, RETURNING
 SELECT helpers.try(format('INSERT INTO sales.prospects (company_id, first_name) VALUES (%L, ''x'')', :'alpha')) AS insert_there;
 SELECT helpers.try(format('INSERT INTO sales.prospects (prospect_id, first_name) VALUES (%L, ''x'') ON CONFLICT (prospect_id) DO UPDATE SET first_name = ''taken'' RETURNING email', :'alpha_prospect')) AS upsert;
@@ -94,10 +104,13 @@ SELECT helpers.try(format('INSERT INTO sales.messages (prospect_id, channel, con
 WITH m AS (UPDATE sales.prospects SET notes = 'mine' WHERE prospect_id = :'alpha_prospect' RETURNING *) SELECT count(*) FROM m;
 MERGE INTO sales.prospects p USING (VALUES (:'alpha_prospect'::uuid)) v (id) ON p.prospect_id = v.id
 WHEN MATCHED THEN UPDATE SET notes = 'merged' WHEN NOT MATCHED THEN DO NOTHING;
+MERGE INTO sales.prospects p USING (VALUES (:'alpha_prospect'::uuid)) v (id) ON p.prospect_id = v.id OR p.first_name LIKE 'Alpha%' WHEN MATCHED THEN DELETE;
+SELECT helpers.try(format('MERGE INTO sales.prospects p USING (VALUES (%L::uuid)) v (id) ON p.prospect_id = v.id WHEN NOT MATCHED THEN INSERT (prospect_id, first_name) VALUES (v.id, ''taken'')', :'alpha_prospect')) AS merge_their_key,
+       helpers.try(format('MERGE INTO sales.prospects p USING (VALUES (%L::uuid)) v (id) ON p.company_id = v.id WHEN NOT MATCHED THEN INSERT (company_id, first_name) VALUES (v.id, ''there'')', :'alpha')) AS merge_there,
+       helpers.try(format('MERGE INTO sales.prospects p USING (VALUES (%L::uuid)) v (id) ON p.first_name = ''Beta1'' WHEN MATCHED THEN UPDATE SET company_id = v.id', :'alpha')) AS merge_away;
 SELECT helpers.try(format('UPDATE sales.prospects SET company_id = %L', :'alpha')) AS move;
 SELECT helpers.try(format('UPDATE sales.prospects SET product_id = %L', :'alpha_product')) AS point;
 -- EXPLAIN shows no foreign value and no foreign count
-CREATE FUNCTION playground.plan(q text) RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || q; END $$;
 SELECT count(*) FILTER (WHERE line ~ 'secret|Alpha') AS leaks FROM playground.plan('SELECT * FROM sales.prospects') line;
 SELECT helpers.try('SELECT most_common_vals FROM pg_catalog.pg_stats WHERE schemaname = ''sales'' AND tablename = ''prospects'' AND attname = ''email'' AND most_common_vals IS NOT NULL') AS statistics;
 SELECT count(*) FROM pg_catalog.pg_stats WHERE schemaname IN ('sales', 'sales_internal');

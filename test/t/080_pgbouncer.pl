@@ -1,5 +1,5 @@
 # Two tenants behind a real PgBouncer, in transaction and in session mode: 50
-# clients, 20,000 transactions, no row of the other tenant, nothing left over.
+# clients and 20,000 transactions in each, no row of the other tenant, nothing left over.
 # Each statement of the load divides by zero where it sees what it must not.
 use strict;
 use warnings;
@@ -96,20 +96,28 @@ $process->signal('TERM');
 $process->finish;
 
 # session mode: the tenant is set for the session, and the next client of the
-# connection starts without one
-my @sessions;
+# connection starts without one; 2,000 clients one after the other, 50 at a time,
+# then 50 that stay and go from one tenant to the other
+my (@comers, @stayers);
 for my $company ('Alpha', 'Beta')
 {
-	push @sessions, script("session_$company", "SELECT 1 / (sales.current_company_id() IS NULL)::int;
-SELECT sales.use_session('$token{$company}', false);
+	my $work = "SELECT sales.use_session('$token{$company}', false);
 SELECT 1 / (count(*) >= 30 AND count(*) = count(*) FILTER (WHERE first_name LIKE '$company%'))::int FROM sales.prospects;
 BEGIN;
 SELECT 1 / (count(*) >= 30)::int FROM sales.prospects;
+UPDATE sales.prospects SET notes = '$company' WHERE first_name = '$company' || 1 + (random() * 29)::int;
 ROLLBACK;
-");
+";
+	push @comers, script("comes_$company", "SELECT 1 / (sales.current_company_id() IS NULL)::int;\n$work");
+	push @stayers, script("stays_$company", $work);
 }
 $process = bouncer('session');
-load_ok('session mode', 1000, '-C', '-c', '50', '-j', '2', '-t', '20', @sessions);
+load_ok('session mode, clients come and go', 2000, '-C', '-c', '50', '-j', '2', '-t', '40', @comers);
+load_ok('session mode, clients stay', 18000, '-c', '50', '-j', '2', '-t', '360', @stayers);
+is($node->safe_psql('postgres', "SELECT count(*) FROM sales.prospects WHERE notes IS NOT NULL AND first_name NOT LIKE notes || '%'"), '0', 'no write went astray');
+cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"), '<=', 8, 'through few connections');
+my $left = qx(psql -XAt -h $dir -p $port -U app -d postgres -c "SELECT sales.current_company_id() IS NULL, (SELECT count(*) FROM sales.prospects), current_setting('sales_assistant.context') = ''");
+is($left, "t|0|t\n", 'who comes after them is in no tenant');
 $process->signal('TERM');
 $process->finish;
 
