@@ -42,11 +42,12 @@ my %expected = (
 	mx => 'valid|0.80|f', null => 'invalid|0.99|f', host => 'valid|0.60|f', host6 => 'valid|0.60|f', none => 'invalid|0.95|f',
 	nx => 'invalid|0.99|f', fail => 'unknown|0.50|f', 'müller' => 'valid|0.80|f', silent => 'unknown|0.50|f', junk => 'unknown|0.50|f');
 # the silent ones first: nobody waits for them
-my %job;
+my (%job, %prospect);
 for my $kind (sort { ($b =~ /silent|junk/) <=> ($a =~ /silent|junk/) || $a cmp $b } keys %expected)
 {
 	my $id = sql("INSERT INTO sales.prospects (company_id, first_name, email) SELECT company_id, 'x', 'ada\@$kind.example' FROM who WHERE name = 'alpha' RETURNING prospect_id");
 	$id =~ s/\s.*//s;
+	$prospect{$kind} = $id;
 	$job{$kind} = ask('enrich', qq({"type": "email_validation", "prospect_id": "$id"}));
 }
 for my $kind (sort keys %expected)
@@ -55,9 +56,17 @@ for my $kind (sort keys %expected)
 	is(sql("SELECT enriched_value::jsonb ->> 'status', confidence_score, enriched_value::jsonb ->> 'role' = 'true' FROM sales.enrichments WHERE job_id = '$job{$kind}'"),
 		$expected{$kind}, "$kind: its verdict");
 }
-my $answered = join ',', map { "'$job{$_}'" } grep { !/silent|junk/ } sort keys %expected;
-is(sql("SELECT count(*) FROM sales_internal.jobs WHERE job_id IN ($answered) AND finished_at > (SELECT finished_at FROM sales_internal.jobs WHERE job_id = '$job{silent}')"),
-	'0', 'none of those that are answered waited for a name server that says nothing');
+# A worker that waited would answer what it was asked first, first, always; on a busy machine a
+# worker that does not may happen to, so it is asked until it has not.
+my $overtaken = '';
+for (1 .. 30)
+{
+	$overtaken = sql("SELECT finished_at < (SELECT finished_at FROM sales_internal.jobs WHERE job_id = '$job{silent}') FROM sales_internal.jobs WHERE job_id = '$job{mx}'");
+	last if $overtaken eq 't';
+	@job{qw(silent mx)} = split /\|/, sql('SELECT ' . join(', ', map { qq{sales_internal.enqueue('enrich', company_id, '{"type": "email_validation", "prospect_id": "$prospect{$_}"}')} } qw(silent mx)) . " FROM who WHERE name = 'alpha'");
+	$node->poll_query_until('postgres', "SELECT count(*) = 2 FROM sales_internal.jobs WHERE job_id IN ('$job{silent}', '$job{mx}') AND state = 'done'");
+}
+is($overtaken, 't', 'one that is answered does not wait for a name server that says nothing');
 
 # a question that is open does not hold up the end of the server, nor of the extension
 sql("UPDATE sales.prospects SET email = 'ada\@silent.example'");
