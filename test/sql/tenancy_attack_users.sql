@@ -93,17 +93,32 @@ UPDATE sales.users SET password_hash = '$6$rounds=999999999$abcdefgh$' || repeat
 SELECT helpers.try('SELECT sales.login(''gamma.test'', ''clerk@gamma.test'', ''clerk-secret-1'')') AS hours;
 UPDATE sales.users SET password_hash = '$y$jJ3T3T$abcdefgh$' || repeat('x', 43) WHERE email = 'clerk@gamma.test';
 SELECT helpers.try('SELECT sales.login(''gamma.test'', ''clerk@gamma.test'', ''clerk-secret-1'')') AS gigabytes;
--- the account is one, however its letters are written (the second K is the sign of the kelvin)
+-- the account is one, however its letters are written (the second K is the sign of the kelvin); time stands still
+RESET SESSION AUTHORIZATION;
+SET sales_assistant.clock = '2037-05-01 10:00:00+00';
+SET SESSION AUTHORIZATION regress_app;
 SELECT count(*) FILTER (WHERE outcome LIKE '28P01%') AS guesses, count(*) FILTER (WHERE outcome LIKE '28000 too many%') AS kept_waiting
 FROM (SELECT helpers.try(format('SELECT sales.login(%L, %L, ''guess-number-x'')', 'gamma.test', address)) AS outcome
       FROM (SELECT translate('clerk@gamma.test', 'ck', l || k) AS address FROM (VALUES ('c'), ('C')) c (l), (VALUES ('k'), ('K'), (U&'\212A')) v (k), generate_series(1, 2)) a) x;
 :be_super
+RESET sales_assistant.clock;
 SET client_min_messages = error;
 -- the extension's locks are none that pg_advisory_lock() could take first
 BEGIN;
 SELECT pg_advisory_xact_lock(sales_internal.import_lock_key(helpers.company('alpha'))), sales_internal.take_lock(sales_internal.import_lock_key(helpers.company('alpha')), false) AS ours;
 SELECT count(DISTINCT (classid, objid)) AS numbers, count(*) AS locks FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
 ROLLBACK;
+-- hashes brought from elsewhere are good (bcrypt, SHA-512); those made here are yescrypt's
+CREATE FUNCTION helpers.brought(hash text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE sales.users SET password_hash = hash WHERE email = 'clerk@gamma.test';
+    RETURN concat_ws(', ', helpers.try($q$SELECT sales.login('gamma.test', 'clerk@gamma.test', 'brought-secret-1')$q$), helpers.try($q$SELECT sales.login('gamma.test', 'clerk@gamma.test', 'brought-secret-2')$q$));
+END $$;
+SELECT sales.set_password(user_id, 'brought-secret-1') FROM sales.users WHERE email = 'clerk@gamma.test';
+SELECT left(password_hash, 7) AS made, helpers.brought(password_hash) FROM sales.users WHERE email = 'clerk@gamma.test';
+SELECT helpers.brought('$2b$08$abcdefghijklmnopqrstuuQLzWTcq3FiC/R7rfi629.2ztAMAVGIK') AS bcrypt,
+       helpers.brought('$6$rounds=5000$abcdefgh$.XI1W9oZnwO7UonWrRilBXNj5mFbWrc5GDO.jhVqO2zVtFV1KqQOpJXfctZWeekA2dJTbQfDnEe.GOmYmMwOh1') AS sha512;
+DROP FUNCTION helpers.brought(text);
 -- a session shows neither password nor token to those who share its login
 SELECT sales.set_password(user_id, 'clerk-secret-2') FROM sales.users WHERE email = 'clerk@gamma.test';
 SELECT a.query FROM (SELECT helpers.try($$SELECT sales.login('gamma.test', 'nobody@gamma.test', 'clerk-secret-2')$$) AS said OFFSET 0) c, LATERAL pg_stat_get_activity(CASE WHEN c.said IS NOT NULL THEN pg_backend_pid() END) a;
