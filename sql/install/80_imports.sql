@@ -255,6 +255,8 @@ COMMENT ON TABLE sales_internal.import_taken IS 'Files and mails that an import 
 SELECT sales_internal.dump_table('sales_internal.import_taken');
 
 CALL sales_internal.protect_table('import_uploads', 'upload_id', commands => '{select,insert,delete}', audited => false);
+-- Who sent a file and who took it away; what is in it may be read and is not kept.
+SELECT sales_internal.audit_table('import_uploads', 'upload_id', '{name,content}');
 CALL sales_internal.protect_table('import_runs', 'run_id', commands => '{select}');
 CALL sales_internal.protect_table('import_rejects', 'reject_id', commands => '{select}', audited => false);
 

@@ -66,3 +66,6 @@ COMMENT ON COLUMN sales_internal.audit_sealing.open_since IS 'What the ids of ea
 
 -- login() asks who has come from an address; retention removes sessions that are long over.
 CREATE INDEX sessions_address_idx ON sales_internal.sessions (ip_address);
+
+-- Who sent a file for an import and who took it away is on record.
+SELECT sales_internal.audit_table('import_uploads', 'upload_id', '{name,content}');
