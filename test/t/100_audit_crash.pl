@@ -14,7 +14,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $rounds = $ENV{AUDIT_CRASH_ROUNDS} || 9;
+my $rounds = $ENV{AUDIT_CRASH_ROUNDS} || 6;
 my $seed = $ENV{AUDIT_CRASH_SEED} || time;
 srand($seed);
 note("AUDIT_CRASH_SEED=$seed AUDIT_CRASH_ROUNDS=$rounds");
