@@ -120,7 +120,8 @@ for my $case (
 }
 my $got = response(ask('Alpha', url => "https://localhost:$peer{localhost}{http}/ok"));
 is($got->{status}, 0, 'TLS to a server that speaks none');
-$got = response(ask('Alpha', url => "http://localhost:$peer{localhost}{https}/ok", timeout_ms => 5000));
+# (on a connection of its own: libcurl 8 may send it, encrypted, over one that was kept from above)
+$got = response(ask('Alpha', url => "http://localhost:$peer{localhost}{https}/ok", timeout_ms => 5000, once => JSON::PP::true));
 is($got->{status}, 0, 'no TLS to a server that speaks it');
 
 # --- what a service asks for is kept, by key and so by company ---
