@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -86,25 +87,6 @@ unpin_search_path(int nestlevel)
 		AtEOXact_GUC(true, nestlevel);
 }
 
-uint64
-spi_run(const char *sql, bool read_only, long limit, int nargs, const SpiArg *args)
-{
-	Oid			types[SPI_MAX_ARGS];
-	Datum		values[SPI_MAX_ARGS];
-	char		nulls[SPI_MAX_ARGS];
-	int			nestlevel;
-	int			rc;
-
-	spread_args(nargs, args, types, values, nulls);
-	nestlevel = pin_search_path();
-	rc = SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, limit);
-	unpin_search_path(nestlevel);
-
-	if (rc < 0)
-		elog(ERROR, "query failed (%s): %s", SPI_result_code_string(rc), sql);
-	return SPI_processed;
-}
-
 /* The kept plan of a query; search_path must be pinned. */
 static SPIPlanPtr
 kept_plan(const char *sql, int nargs, Oid *types)
@@ -137,8 +119,8 @@ kept_plan(const char *sql, int nargs, Oid *types)
 	return kept->plan;
 }
 
-uint64
-spi_run_kept(const char *sql, bool read_only, long limit, int nargs, const SpiArg *args)
+static uint64
+run(const char *sql, bool keep, bool read_only, long limit, int nargs, const SpiArg *args)
 {
 	Oid			types[SPI_MAX_ARGS];
 	Datum		values[SPI_MAX_ARGS];
@@ -148,7 +130,8 @@ spi_run_kept(const char *sql, bool read_only, long limit, int nargs, const SpiAr
 
 	spread_args(nargs, args, types, values, nulls);
 	nestlevel = pin_search_path();
-	rc = SPI_execute_plan(kept_plan(sql, nargs, types), values, nulls, read_only, limit);
+	rc = keep ? SPI_execute_plan(kept_plan(sql, nargs, types), values, nulls, read_only, limit)
+		: SPI_execute_with_args(sql, nargs, types, values, nulls, read_only, limit);
 	unpin_search_path(nestlevel);
 
 	if (rc < 0)
@@ -156,10 +139,21 @@ spi_run_kept(const char *sql, bool read_only, long limit, int nargs, const SpiAr
 	return SPI_processed;
 }
 
-/* One of the two above with the rights of the owner. */
+uint64
+spi_run(const char *sql, bool read_only, long limit, int nargs, const SpiArg *args)
+{
+	return run(sql, false, read_only, limit, nargs, args);
+}
+
+uint64
+spi_run_kept(const char *sql, bool read_only, long limit, int nargs, const SpiArg *args)
+{
+	return run(sql, true, read_only, limit, nargs, args);
+}
+
+/* As run(), with the rights of the owner. */
 static uint64
-as_owner(uint64 (*run) (const char *, bool, long, int, const SpiArg *), const char *sql,
-		 bool read_only, long limit, int nargs, const SpiArg *args)
+run_as_owner(const char *sql, bool keep, bool read_only, long limit, int nargs, const SpiArg *args)
 {
 	Oid			save_userid;
 	int			save_sec_context;
@@ -169,7 +163,7 @@ as_owner(uint64 (*run) (const char *, bool, long, int, const SpiArg *), const ch
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);
 	SetUserIdAndSecContext(spi_owner(),
 						   save_sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	rows = run(sql, read_only, limit, nargs, args);
+	rows = run(sql, keep, read_only, limit, nargs, args);
 	SetUserIdAndSecContext(save_userid, save_sec_context);
 	return rows;
 }
@@ -178,14 +172,14 @@ uint64
 spi_run_as_owner(const char *sql, bool read_only, long limit, int nargs,
 				 const SpiArg *args)
 {
-	return as_owner(spi_run, sql, read_only, limit, nargs, args);
+	return run_as_owner(sql, false, read_only, limit, nargs, args);
 }
 
 uint64
 spi_run_kept_as_owner(const char *sql, bool read_only, long limit, int nargs,
 					  const SpiArg *args)
 {
-	return as_owner(spi_run_kept, sql, read_only, limit, nargs, args);
+	return run_as_owner(sql, true, read_only, limit, nargs, args);
 }
 
 static char *
@@ -210,6 +204,36 @@ spi_refuse_stale(const char *work, const char *sql, int nargs, const SpiArg *arg
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("could not serialize access due to concurrent %s", work),
 						errhint("The transaction might succeed if retried.")));
+}
+
+ErrorData *
+spi_in_subtransaction(SpiStep step, void *arg, MemoryContext memory)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext caller = CurrentMemoryContext;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		/* A step sees what the steps before it wrote. */
+		PushActiveSnapshot(GetTransactionSnapshot());
+		step(arg);
+		PopActiveSnapshot();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(memory);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return error;
 }
 
 char *

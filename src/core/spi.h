@@ -51,6 +51,14 @@ extern uint64 spi_run_kept_as_owner(const char *sql, bool read_only, long limit,
  */
 extern void spi_refuse_stale(const char *work, const char *sql, int nargs, const SpiArg *args);
 
+typedef void (*SpiStep) (void *arg);
+
+/*
+ * Runs a step in a subtransaction.  An error rolls it back and comes back, in `memory`;
+ * null when all is well.
+ */
+extern ErrorData *spi_in_subtransaction(SpiStep step, void *arg, MemoryContext memory);
+
 /* Column of row `row` of the last result, as text palloc'd there; null if NULL. */
 extern char *spi_text(uint64 row, int column);
 extern Datum spi_datum(uint64 row, int column, bool *isnull);

@@ -22,7 +22,6 @@
 #include "tenancy/context.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "worker/slots.h"
@@ -153,37 +152,30 @@ run_to_outcome(const Job *job)
 	return json;
 }
 
-/*
- * A job with its end in a subtransaction, so that an error is the job's alone.
- * With an outcome it only ends so.  Null when it ended, else the error.
- */
+typedef struct Run
+{
+	const Job  *job;
+	const char *outcome;		/* set: the job only ends so */
+} Run;
+
+static void
+step_run(void *arg)
+{
+	Run		   *run = arg;
+
+	if (job_settle(run->job, run->outcome ? run->outcome : run_to_outcome(run->job)) == JOB_LOST)
+		elog(ERROR, "job %s was lost while it ran", uuid_text(&run->job->job_id));
+}
+
+/* A job with its end, so that an error is the job's alone; null when it ended, else the error. */
 static ErrorData *
 run_guarded(const Job *job, const char *outcome)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	Run			run = {job, outcome};
+	ErrorData  *error = spi_in_subtransaction(step_run, &run, CurrentMemoryContext);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
-	PG_TRY();
-	{
-		if (job_settle(job, outcome ? outcome : run_to_outcome(job)) == JOB_LOST)
-			elog(ERROR, "job %s was lost while it ran", uuid_text(&job->job_id));
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
 	return error;
 }
 

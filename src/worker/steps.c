@@ -18,7 +18,6 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
@@ -62,31 +61,7 @@ worker_in_transaction(WorkerStep step, void *arg)
 ErrorData *
 worker_in_subtransaction(WorkerStep step, void *arg)
 {
-	ResourceOwner owner = CurrentResourceOwner;
-	MemoryContext caller = CurrentMemoryContext;
-	ErrorData  *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
-	PG_TRY();
-	{
-		/* A step sees what the steps before it wrote. */
-		PushActiveSnapshot(GetTransactionSnapshot());
-		step(arg);
-		PopActiveSnapshot();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(worker_memory);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
-	return error;
+	return spi_in_subtransaction(step, arg, worker_memory);
 }
 
 /*

@@ -1,9 +1,9 @@
 #ifndef SALES_WORKER_STEPS_H
 #define SALES_WORKER_STEPS_H
 
-#include "utils/palloc.h"
+#include "core/spi.h"
 
-typedef void (*WorkerStep) (void *arg);
+typedef SpiStep WorkerStep;
 
 /* Memory of one turn of the loop, reset after it; texts of errors come in it. */
 extern MemoryContext worker_memory;
@@ -14,10 +14,7 @@ extern MemoryContext worker_memory;
  */
 extern char *worker_in_transaction(WorkerStep step, void *arg);
 
-/*
- * Runs a step in a subtransaction.  An error rolls it back and comes back;
- * null when all is well.
- */
+/* As spi_in_subtransaction(); errors come in worker_memory. */
 extern ErrorData *worker_in_subtransaction(WorkerStep step, void *arg);
 
 /* The same, cancelled after so many milliseconds; 0: never. */
