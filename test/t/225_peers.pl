@@ -24,6 +24,8 @@ shared_preload_libraries = 'sales_assistant'
 sales_assistant.allowed_hosts = '127.0.0.1, localhost'
 sales_assistant.ca_file = '$tmp/tls/ca.crt'
 });
+# no proxy is used, whatever the environment says: nobody listens there, and calls are answered
+$ENV{$_} = 'http://127.0.0.1:9' for qw(http_proxy https_proxy ftp_proxy all_proxy ALL_PROXY);
 $node->start;
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 sql('CREATE EXTENSION sales_assistant;' . probe_sql() . q{
