@@ -295,9 +295,14 @@ DECLARE
     company uuid;
 BEGIN
     IF current_setting('transaction_read_only') = 'off' AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
-        FOREACH company IN ARRAY companies LOOP
-            PERFORM sales_internal.seal_audit(company) WHERE sales_internal.take_lock(sales_internal.seal_lock_key(company), false);
-        END LOOP;
+        -- of all companies in one pass, as each reads what is recent of all; one by one where another is at such a pass
+        IF cardinality(companies) > 1 AND sales_internal.take_lock(hashtextextended('sales_assistant seal_audit', 0), false) THEN
+            PERFORM sales_internal.seal_audit();
+        ELSE
+            FOREACH company IN ARRAY companies LOOP
+                PERFORM sales_internal.seal_audit(company) WHERE sales_internal.take_lock(sales_internal.seal_lock_key(company), false);
+            END LOOP;
+        END IF;
     END IF;
     RETURN QUERY
         SELECT v.period, v.rows, v.ok,

@@ -168,7 +168,7 @@ SELECT target, name AS not_in_the_export FROM helpers.marks
 WHERE company = 'a' AND (found_by <> 'mention' OR on_erase = 'erase') AND found_by <> 'audit' AND target <> 'sales.import_rejects'::regclass
   AND strpos(lower(:'export'), CASE WHEN name = 'phone' THEN '+33 6 99 17 55 31' WHEN type = 'bytea'::regtype THEN encode(initcap(mark)::bytea, 'hex') ELSE mark END) = 0 ORDER BY 1, 2;
 SELECT d ->> 'table' AS "table", jsonb_array_length(d -> 'rows') > 0 AS shown FROM jsonb_array_elements(:'export'::jsonb -> 'data') d ORDER BY 1;
-SELECT d ->> 'table' AS "table", d -> 'rows' AS mentions FROM jsonb_array_elements(:'export'::jsonb -> 'mentions') d ORDER BY 1;
+SELECT d ->> 'table' AS "table", (d ->> 'rows')::int > 0 AS mentioned FROM jsonb_array_elements(:'export'::jsonb -> 'mentions') d ORDER BY 1;
 SELECT :'export' ~* helpers.pattern('b') OR strpos(:'export', helpers.company('beta')::text) > 0 AS anything_of_beta;
 
 -- The erasure leaves none: a basis that names the person neither.
