@@ -1,12 +1,10 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set helpers :srcdir '/helpers.inc'
 \i :helpers
-\set clean :srcdir '/clean.inc'
-\i :clean
 -- A marker of the person in every column of the map: the export shows it, the erasure leaves it
--- nowhere in the database, and all that is of others is as it was, row by row.
-:be_super
-DELETE FROM sales_internal.jobs;
+-- nowhere in the database, and all that is of others is as it was, row by row.  Two companies of its own.
+SELECT count(sales.create_company('Marker ' || c, 'marker-' || c || '.test', 'business', 'fr', 'Europe/Paris', 'admin@marker-' || c || '.test', 'marker-secret-1')) FROM unnest('{a,b}'::text[]) c;
+\set be_a 'SET SESSION AUTHORIZATION regress_app; DO $b$ BEGIN PERFORM helpers.be(''marker-a''); END $b$;'
 SET sales_assistant.clock = '2026-11-15 12:00:00+00';
 -- What marks a person: of each company its own letter, of each column its own number.  (The
 -- word stands nowhere whole: the search of the database must not find the test itself.)
@@ -22,7 +20,7 @@ $$ SELECT mark FROM helpers.marks WHERE company = of AND target = place AND name
 -- Rows about a person of a company in every table of the map, as plain as can be.
 CREATE FUNCTION helpers.fill_marker(of text) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
-    c uuid := helpers.company(CASE of WHEN 'a' THEN 'alpha' ELSE 'beta' END);
+    c uuid := helpers.company(CASE of WHEN 'a' THEN 'marker-a' ELSE 'marker-b' END);
     home uuid; person uuid; message uuid; run uuid; template uuid; campaign uuid; recipient uuid; file uuid; product uuid;
 BEGIN
     INSERT INTO sales.addresses (company_id, street_address) VALUES (c, 'x') RETURNING address_id INTO home;
@@ -65,7 +63,7 @@ $$;
 -- What is found by being told of, the person's name.  In tables of the platform both companies' persons stand.
 CREATE FUNCTION helpers.set_marks(of text, person uuid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    c uuid := helpers.company(CASE of WHEN 'a' THEN 'alpha' ELSE 'beta' END);
+    c uuid := helpers.company(CASE of WHEN 'a' THEN 'marker-a' ELSE 'marker-b' END);
     m record;
     value text;
 BEGIN
@@ -111,17 +109,17 @@ $$;
 CREATE FUNCTION helpers.pattern(of text) RETURNS text LANGUAGE sql AS $$
     SELECT m || '|' || encode(m::bytea, 'hex') || '|' || encode(initcap(m)::bytea, 'hex') || CASE of WHEN 'a' THEN '|6 ?99 ?17 ?55 ?31' ELSE '|6 ?99 ?17 ?55 ?32' END
     FROM (SELECT 'zq' || of || 'ma' || 'rk' AS m) x $$;
-SELECT helpers.be('alpha');
+SELECT helpers.be('marker-a');
 SELECT helpers.fill_marker('a') AS person_a \gset
 SELECT helpers.set_marks('a', :'person_a');
 :be_super
-SELECT helpers.be('beta');
+SELECT helpers.be('marker-b');
 SELECT helpers.fill_marker('b') AS person_b \gset
 SELECT helpers.set_marks('b', :'person_b');
 :be_super
 -- Alpha has another person, of whom nothing is the first's, and one who is told of the first
 INSERT INTO sales.prospects (company_id, first_name, last_name, email, notes) VALUES
-    (helpers.company('alpha'), 'Bob', 'Stays', 'bob@stays.test', 'likes tea'), (helpers.company('alpha'), 'Eve', 'Stays', 'eve@stays.test', helpers.told('a'));
+    (helpers.company('marker-a'), 'Bob', 'Stays', 'bob@stays.test', 'likes tea'), (helpers.company('marker-a'), 'Eve', 'Stays', 'eve@stays.test', helpers.told('a'));
 -- rolls up, and gives each row its partition
 SELECT bool_and(result NOT LIKE 'failed%') AS fine FROM sales.maintain();
 -- tables of the platform: one line, both companies' persons
@@ -157,11 +155,11 @@ BEGIN
 END
 $$;
 CREATE TEMP TABLE rows_before AS SELECT * FROM helpers.rows();
-SELECT sales_internal.person_keys(helpers.company('alpha'), :'person_a') AS keys \gset
+SELECT sales_internal.person_keys(helpers.company('marker-a'), :'person_a') AS keys \gset
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA helpers TO PUBLIC;
 
 -- The export shows each column that is the person's.
-:be_alpha
+:be_a
 SELECT sales.gdpr_export(:'person_a') AS export \gset
 :be_super
 SELECT target, name AS not_in_the_export FROM helpers.marks
@@ -169,45 +167,45 @@ WHERE company = 'a' AND (found_by <> 'mention' OR on_erase = 'erase') AND found_
   AND strpos(lower(:'export'), CASE WHEN name = 'phone' THEN '+33 6 99 17 55 31' WHEN type = 'bytea'::regtype THEN encode(initcap(mark)::bytea, 'hex') ELSE mark END) = 0 ORDER BY 1, 2;
 SELECT d ->> 'table' AS "table", jsonb_array_length(d -> 'rows') > 0 AS shown FROM jsonb_array_elements(:'export'::jsonb -> 'data') d ORDER BY 1;
 SELECT d ->> 'table' AS "table", (d ->> 'rows')::int > 0 AS mentioned FROM jsonb_array_elements(:'export'::jsonb -> 'mentions') d ORDER BY 1;
-SELECT :'export' ~* helpers.pattern('b') OR strpos(:'export', helpers.company('beta')::text) > 0 AS anything_of_beta;
+SELECT :'export' ~* helpers.pattern('b') OR strpos(:'export', helpers.company('marker-b')::text) > 0 AS anything_of_beta;
 
 -- The erasure leaves none: a basis that names the person neither.
 SELECT helpers.told('a') AS basis \gset
-:be_alpha
+:be_a
 SELECT sales.gdpr_erase(:'person_a', :'basis');
 :be_super
 SELECT * FROM helpers.search(helpers.pattern('a'));
 SELECT gdpr_basis FROM sales.audit_logs WHERE record_id = :'person_a' AND action = 'delete';
 -- what is to stay, stays: the hash of the address, the deal and the dates, the chain
-SELECT reason, address_hash = sales_internal.address_hash(sales_internal.mail_key(helpers.company('alpha')), helpers.mark('a', 'sales.prospects', 'email') || '@stays.test') AS is_the_hash
-FROM sales.suppressions WHERE company_id = helpers.company('alpha') AND reason = 'erased';
+SELECT reason, address_hash = sales_internal.address_hash(sales_internal.mail_key(helpers.company('marker-a')), helpers.mark('a', 'sales.prospects', 'email') || '@stays.test') AS is_the_hash
+FROM sales.suppressions WHERE company_id = helpers.company('marker-a') AND reason = 'erased';
 SELECT count(*) AS interactions, count(DISTINCT tableoid) AS partitions FROM sales.interactions WHERE prospect_id = :'person_a';
 SELECT stage, deal_value FROM sales.conversion_funnel WHERE prospect_id = :'person_a' ORDER BY stage_entered_at;
-:be_alpha
+:be_a
 SELECT count(*) > 0 AS any, bool_and(ok) AS verifies FROM sales.verify_audit();
 SELECT sales.refresh_metrics() >= 0 AS refreshed;
 SELECT * FROM sales.check_metrics();
 :be_super
 -- Beta's rows: every one as it was, and no other
 CREATE TEMP TABLE rows_after AS SELECT * FROM helpers.rows();
-SELECT count(*) > 100 AS beta_has_rows FROM rows_before WHERE company = helpers.company('beta');
-(SELECT place, body FROM rows_before WHERE company = helpers.company('beta') EXCEPT ALL SELECT place, body FROM rows_after WHERE company = helpers.company('beta'))
+SELECT count(*) > 100 AS beta_has_rows FROM rows_before WHERE company = helpers.company('marker-b');
+(SELECT place, body FROM rows_before WHERE company = helpers.company('marker-b') EXCEPT ALL SELECT place, body FROM rows_after WHERE company = helpers.company('marker-b'))
 UNION ALL
-(SELECT place, body FROM rows_after WHERE company = helpers.company('beta') EXCEPT ALL SELECT place, body FROM rows_before WHERE company = helpers.company('beta'));
+(SELECT place, body FROM rows_after WHERE company = helpers.company('marker-b') EXCEPT ALL SELECT place, body FROM rows_before WHERE company = helpers.company('marker-b'));
 SELECT count(*) > 0 AS beta_is_found FROM helpers.search(helpers.pattern('b'));
 -- the platform's: where both were told of, one is
 SELECT DISTINCT a.place, replace(regexp_replace(a.body, '.*(told by .*) again.*', '\1'), initcap('zqb' || 'mark'), 'B') AS now
 FROM (SELECT place, body FROM rows_after WHERE company IS NULL EXCEPT ALL SELECT place, body FROM rows_before WHERE company IS NULL) a ORDER BY 1, 2;
 -- Alpha's: what was neither the person's nor told of it is as it was
 SELECT b.place, count(*) AS changed
-FROM (SELECT place, body FROM rows_before WHERE company = helpers.company('alpha') EXCEPT ALL SELECT place, body FROM rows_after WHERE company = helpers.company('alpha')) b
+FROM (SELECT place, body FROM rows_before WHERE company = helpers.company('marker-a') EXCEPT ALL SELECT place, body FROM rows_after WHERE company = helpers.company('marker-a')) b
 WHERE b.body !~* helpers.pattern('a') AND NOT sales_internal.holds_key(b.body, :'keys') GROUP BY 1 ORDER BY 1;
-SELECT first_name, notes FROM sales.prospects WHERE company_id = helpers.company('alpha') AND last_name = 'Stays' ORDER BY 1;
+SELECT first_name, notes FROM sales.prospects WHERE company_id = helpers.company('marker-a') AND last_name = 'Stays' ORDER BY 1;
 -- nothing comes back by a late writer
 SET client_min_messages = error;
-INSERT INTO sales.messages (company_id, prospect_id, channel, content, language) VALUES (helpers.company('alpha'), :'person_a', 'email', helpers.mark('a', 'sales.messages', 'content'), 'fr');
-INSERT INTO sales.tasks (company_id, prospect_id, type, title) VALUES (helpers.company('alpha'), :'person_a', 'meeting', helpers.mark('a', 'sales.tasks', 'title'));
-INSERT INTO sales.consents (company_id, prospect_id, source) VALUES (helpers.company('alpha'), :'person_a', helpers.mark('a', 'sales.consents', 'source'));
+INSERT INTO sales.messages (company_id, prospect_id, channel, content, language) VALUES (helpers.company('marker-a'), :'person_a', 'email', helpers.mark('a', 'sales.messages', 'content'), 'fr');
+INSERT INTO sales.tasks (company_id, prospect_id, type, title) VALUES (helpers.company('marker-a'), :'person_a', 'meeting', helpers.mark('a', 'sales.tasks', 'title'));
+INSERT INTO sales.consents (company_id, prospect_id, source) VALUES (helpers.company('marker-a'), :'person_a', helpers.mark('a', 'sales.consents', 'source'));
 UPDATE sales.email_events SET detail = jsonb_build_object('x', helpers.mark('a', 'sales.email_events', 'detail')) WHERE prospect_id = :'person_a';
 UPDATE sales.enrichments SET enriched_value = helpers.mark('a', 'sales.enrichments', 'enriched_value') WHERE prospect_id = :'person_a';
 UPDATE sales.prospects SET first_name = helpers.mark('a', 'sales.prospects', 'first_name') WHERE prospect_id = :'person_a';
@@ -215,12 +213,7 @@ SELECT * FROM helpers.search(helpers.pattern('a'));
 SET client_min_messages = warning;
 DELETE FROM sales_internal.service_pace WHERE service = 'marker';
 UPDATE sales_internal.periodic_tasks SET last_error = NULL WHERE name = 'statistics';
-DELETE FROM sales_internal.jobs;
-DELETE FROM sales.import_uploads;
-DELETE FROM sales.import_jobs;
-DELETE FROM sales.products WHERE name = 'x' OR name LIKE 'told by %';
-DELETE FROM sales.email_campaigns;
-DELETE FROM sales.templates WHERE name = 'x' OR name LIKE 'told by %';
+SELECT sales.delete_company(company_id) FROM sales.companies WHERE domain LIKE 'marker-_.test';
+SELECT helpers.company('marker-a') IS NULL AND helpers.company('marker-b') IS NULL AS gone;
 DROP FUNCTION helpers.told, helpers.mark, helpers.fill_marker, helpers.set_marks, helpers.search, helpers.pattern, helpers.unmarked, helpers.rows;
 DROP TABLE helpers.marks;
-\i :clean
