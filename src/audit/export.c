@@ -223,7 +223,7 @@ export_utility(PlannedStmt *stmt, const char *text, bool read_only_tree,
 			   DestReceiver *dest, QueryCompletion *completion)
 {
 	CopyStmt   *copy = (CopyStmt *) stmt->utilityStmt;
-	QueryCompletion own;
+	QueryCompletion own = {0};
 	QueryCompletion *volatile done = completion != NULL ? completion : &own;
 	Export	   *outer = running;
 	Export		export = {.context = CurrentMemoryContext};

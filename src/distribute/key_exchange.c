@@ -298,13 +298,14 @@ Datum
 sales_take_key(PG_FUNCTION_ARGS)
 {
 	char	   *boxes = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *rest;
 	KeyRing		ring;
 	volatile bool taken = false;
 
 	require_superuser();
 	PG_TRY();
 	{
-		for (char *box = strtok(boxes, ","); box != NULL && !taken; box = strtok(NULL, ","))
+		for (char *box = strtok_r(boxes, ",", &rest); box != NULL && !taken; box = strtok_r(NULL, ",", &rest))
 		{
 			int			len = strlen(box);
 			unsigned char *bytes = palloc(len / 2 + 1);

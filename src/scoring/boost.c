@@ -369,7 +369,7 @@ static void
 run_round(Booster *booster, int d, const Term *terms, int nterms, double ridge,
 		  double ***points, double **slopes, Group *groups)
 {
-	Lanes		shift;
+	Lanes		shift = {0};
 
 	for (int k = 0; k < LANES; k++)
 	{

@@ -77,10 +77,11 @@ parse_keys(const char *text, const char *path, KeyRing *ring)
 	for (const char *at = text + strspn(text, " \t\r\n"); *at != '\0'; at += strspn(at, " \t\r\n"))
 	{
 		size_t		digits = strspn(at, "0123456789abcdefABCDEF");
-		unsigned char *key = ring->keys[ring->n];
+		unsigned char *key;
 
 		if (ring->n == KEY_RING_SIZE)
 			return complain_of_content(path, "holds too many keys");
+		key = ring->keys[ring->n];
 		if (digits != KEY_DIGITS || strchr(" \t\r\n", at[digits]) == NULL)
 			return complain_of_content(path, "does not hold 64 hexadecimal digits");
 		for (int i = 0; i < KEY_SIZE; i++)

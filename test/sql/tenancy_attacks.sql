@@ -92,8 +92,8 @@ SELECT count(*) FROM sales.prospects WHERE 1 / (first_name NOT LIKE 'Alpha%')::i
 COPY (SELECT count(*) FROM sales.prospects) TO STDOUT;
 \copy sales.prospects (first_name) TO PROGRAM 'sort'
 SELECT left(helpers.try('COPY sales.prospects FROM PROGRAM ''true'''), 5) AS copy_from_program;
-\copy sales.prospects (company_id, first_name) FROM PROGRAM 'echo'
-\copy sales.prospects (first_name) FROM PROGRAM 'echo Mine'
+\copy sales.prospects (company_id, first_name) FROM PROGRAM '(echo) || true'
+\copy sales.prospects (first_name) FROM PROGRAM '(echo Mine) || true'
 COPY sales.interactions_default TO STDOUT;
 COPY (UPDATE sales.prospects SET notes = 'copied' WHERE first_name LIKE 'Alpha%' RETURNING first_name) TO STDOUT;
 -- another tenant's keys in INSERT, ON CONFLICT, MERGE, RETURNING
