@@ -118,7 +118,7 @@ if wants tap; then
             grep -l 'not ok\|# Looks like' "$log" 2>/dev/null | while read -r one; do
                 echo "---- $one"
                 tail -60 "$one"
-            done
+            done || true
         done
     fi
 fi
