@@ -19,7 +19,7 @@ scripts/setup.sh test
 port=54321
 cd "$scratch/src"
 echo "== build"
-flags=(EXTRA_CFLAGS="-DUSE_ASSERT_CHECKING ${FLAGS:-}" ${LINK:+"LDFLAGS_SL=$LINK"})
+flags=(EXTRA_CFLAGS="-Werror -DUSE_ASSERT_CHECKING ${FLAGS:-}" ${LINK:+"LDFLAGS_SL=$LINK"})
 build "${flags[@]}" all
 build "${flags[@]}" install
 

@@ -70,7 +70,7 @@ Jsonb *
 core_take_json(json_t *value)
 {
 	JsonbParseState *state = NULL;
-	Jsonb	   *jsonb;
+	Jsonb	   *volatile jsonb = NULL;
 
 	if (!json_is_object(value))
 	{
