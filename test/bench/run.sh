@@ -1,7 +1,7 @@
 #!/bin/bash
 # make bench: every bench against a cluster of its own, from nothing, and the table of README.md with its chart.
 # Installs packages, builds without assertions into a private copy of the server, runs each script in a
-# database of its own, then writes the results into README.md and docs/bench.svg.  About an hour on 2 cores.
+# database of its own, then writes the results into README.md and docs/bench.svg.  About a quarter of an hour on 2 cores.
 #   BENCH="rls audit"   only these (names in test/bench); prints the table and writes nothing
 #   KEEP=1              keeps the scratch folder and says where it is
 set -euo pipefail

@@ -25,9 +25,9 @@ def machine():
     model = re.search(r"model name\s*:\s*(.*)", text)
     with open("/proc/meminfo") as info:
         memory = int(re.search(r"MemTotal:\s*(\d+)", info.read()).group(1)) / 1024 ** 2
-    server = subprocess.run(["postgres", "--version"], text=True, capture_output=True).stdout.split("(")[0].strip().replace("postgres ", "")
+    server = re.search(r"\d+(\.\d+)*", subprocess.run(["postgres", "--version"], text=True, capture_output=True).stdout).group(0)
     return (f"{model.group(1) if model else platform.machine()}, {text.count('processor')} cores, {memory:.0f} GiB, "
-            f"Linux {platform.release().split('-')[0]}, {server}, {datetime.date.today():%d %B %Y}")
+            f"Linux {platform.release().split('-')[0]}, PostgreSQL {server}, {datetime.date.today():%d %B %Y}")
 
 
 def table(rows):
