@@ -228,32 +228,50 @@ $$;
 COMMENT ON FUNCTION sales_internal.free_partitions() IS 'Partitions made since the install are no members of the extension any more; returns how many';
 REVOKE ALL ON FUNCTION sales_internal.free_partitions() FROM PUBLIC;
 
+-- A spread table's keys begin with the company; those that do not yet, each with the statement that changes it.
+CREATE OR REPLACE FUNCTION sales_internal.keys_without_company() RETURNS TABLE (target regclass, key name, kind "char", statement text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+AS $$
+    SELECT c.oid::regclass, k.conname, k.contype,
+           format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I %s', c.oid::regclass, k.conname, k.conname, CASE k.contype
+               WHEN 'x' THEN replace(pg_get_constraintdef(k.oid), 'USING gist (', 'USING gist (company_id sales_internal.gist_uuid_ops WITH =, ')
+               ELSE format('%s (company_id, %s)', CASE k.contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END,
+                           (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY x.n)
+                            FROM unnest(k.conkey) WITH ORDINALITY x (attnum, n) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.attnum)) END)
+    FROM pg_class c JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x') AND k.conparentid = 0
+    WHERE sales_internal.placement(c.oid) = 'tenant' AND NOT c.relispartition
+      AND NOT EXISTS (SELECT FROM unnest(k.conkey, k.conexclop) AS x (attnum, operator)
+                      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.attnum
+                      WHERE a.attname = 'company_id'
+                        AND (k.contype <> 'x' OR (SELECT o.oprname FROM pg_operator o WHERE o.oid = x.operator) = '='))
+    ORDER BY c.oid::regclass::text, k.conname
+$$;
+COMMENT ON FUNCTION sales_internal.keys_without_company() IS 'Keys of tenants'' tables that do not carry the company, each with the statement that makes it do so';
+REVOKE ALL ON FUNCTION sales_internal.keys_without_company() FROM PUBLIC;
+
 -- CREATE EXTENSION makes the tables on a worker, and Citus the partitions, with the
 -- keys that the coordinator's have once they carry the company: they must fit.
 CREATE OR REPLACE FUNCTION sales_internal.fit_worker() RETURNS integer
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    target record;
+    command text;
     fitted integer := 0;
     is_worker boolean := false;
 BEGIN
     IF to_regclass('pg_catalog.pg_dist_local_group') IS NOT NULL THEN
         EXECUTE 'SELECT groupid <> 0 FROM pg_catalog.pg_dist_local_group' INTO is_worker;
     END IF;
-    FOR target IN
-        SELECT k.conrelid::regclass AS name, k.conname,
-               (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY x.n)
-                FROM unnest(k.conkey) WITH ORDINALITY x (attnum, n) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.attnum) AS columns
-        FROM pg_constraint k JOIN pg_partitioned_table p ON p.partrelid = k.conrelid
-        WHERE is_worker AND k.contype = 'p' AND sales_internal.placement(k.conrelid) = 'tenant'
-          AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) AND a.attname = 'company_id')
-    LOOP
-        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I PRIMARY KEY (company_id, %s)',
-                       target.name, target.conname, target.conname, target.columns);
-        fitted := fitted + 1;
-    END LOOP;
+    IF is_worker THEN
+        FOR command IN SELECT k.statement FROM sales_internal.keys_without_company() k
+                       WHERE k.kind = 'p' AND EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = k.target)
+        LOOP
+            EXECUTE command;
+            fitted := fitted + 1;
+        END LOOP;
+    END IF;
     RETURN fitted;
 END
 $$;
@@ -339,28 +357,9 @@ BEGIN
         RETURN NEXT;
     END LOOP;
 
-    FOR target IN
-        SELECT c.oid, c.oid::regclass AS name, k.conname, k.contype, pg_get_constraintdef(k.oid) AS definition,
-               c.relname = 'companies' AS is_companies,
-               (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY x.n)
-                FROM unnest(k.conkey) WITH ORDINALITY x (attnum, n) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.attnum) AS columns
-        FROM pg_class c JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x') AND k.conparentid = 0
-        WHERE sales_internal.placement(c.oid) = 'tenant' AND NOT c.relispartition
-          AND NOT EXISTS (SELECT FROM unnest(k.conkey, k.conexclop) AS x (attnum, operator)
-                          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.attnum
-                          WHERE a.attname = 'company_id'
-                            AND (k.contype <> 'x' OR (SELECT o.oprname FROM pg_operator o WHERE o.oid = x.operator) = '='))
-        ORDER BY c.oid::regclass::text, k.conname
-    LOOP
+    purpose := 'keys carry the company';
+    FOR statement IN SELECT k.statement FROM sales_internal.keys_without_company() k LOOP
         step := step + 1;
-        purpose := 'keys carry the company';
-        statement := CASE target.contype
-            WHEN 'p' THEN format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I PRIMARY KEY (company_id, %s)',
-                                 target.name, target.conname, target.conname, target.columns)
-            WHEN 'x' THEN format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I %s', target.name, target.conname, target.conname,
-                                 replace(target.definition, 'USING gist (', 'USING gist (company_id sales_internal.gist_uuid_ops WITH =, '))
-            ELSE format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I UNIQUE (company_id, %s)',
-                        target.name, target.conname, target.conname, target.columns) END;
         RETURN NEXT;
     END LOOP;
 

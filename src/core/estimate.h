@@ -1,7 +1,7 @@
-/* estimate.h: the planner's estimate of rows in tables of the extension. */
-#ifndef CORE_ESTIMATE_H
-#define CORE_ESTIMATE_H
+#ifndef SALES_CORE_ESTIMATE_H
+#define SALES_CORE_ESTIMATE_H
 
+/* The planner's estimate of rows in tables of the extension. */
 extern void core_estimate_init(void);
 
-#endif
+#endif							/* SALES_CORE_ESTIMATE_H */

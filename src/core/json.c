@@ -15,7 +15,6 @@ static JsonbValue *
 push_value(JsonbParseState **state, JsonbIteratorToken token, const json_t *value)
 {
 	JsonbValue	scalar;
-	JsonbValue *result;
 	const char *key;
 	json_t	   *element;
 	size_t		i;
@@ -33,8 +32,7 @@ push_value(JsonbParseState **state, JsonbIteratorToken token, const json_t *valu
 				(void) pushJsonbValue(state, WJB_KEY, &scalar);
 				(void) push_value(state, WJB_VALUE, element);
 			}
-			result = pushJsonbValue(state, WJB_END_OBJECT, NULL);
-			return result;
+			return pushJsonbValue(state, WJB_END_OBJECT, NULL);
 		case JSON_ARRAY:
 			(void) pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 			json_array_foreach(value, i, element)

@@ -78,14 +78,11 @@ perform_dns(HttpCall *call)
 	bool		has_ended = false;
 
 	dns_start(call->dns);
-	while (!has_ended && !(QueryCancelPending || ProcDiePending))
+	while (!(QueryCancelPending || ProcDiePending) && !(has_ended = dns_next_done() == call))
 	{
 		struct pollfd wait = {.fd = dns_descriptor(), .events = POLLIN};
 		long		ms = dns_timeout_ms();
 
-		has_ended = dns_next_done() == call;
-		if (has_ended)
-			break;
 		pgstat_report_wait_start(compat_wait_event(&waits_for_dns, "SalesAssistantDns"));
 		(void) poll(&wait, 1, ms < 0 || ms > 100 ? 100 : (int) ms);
 		pgstat_report_wait_end();

@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "core/spi.h"
+#include "core/uuid.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -59,13 +60,13 @@ placeholder(Form_pg_attribute column)
 
 /* The row without personal data; the row itself where it has none. */
 static HeapTuple
-emptied(HeapTuple row, TupleDesc desc, int ncolumns, char **columns, bool *changed)
+emptied(HeapTuple row, TupleDesc desc, int ncolumns, char **columns)
 {
 	int		   *numbers = palloc(ncolumns * sizeof(int));
 	Datum	   *values = palloc(ncolumns * sizeof(Datum));
 	bool	   *nulls = palloc(ncolumns * sizeof(bool));
+	bool		changed = false;
 
-	*changed = false;
 	for (int i = 0; i < ncolumns; i++)
 	{
 		bool		not_null = columns[i][0] == '!';
@@ -83,9 +84,9 @@ emptied(HeapTuple row, TupleDesc desc, int ncolumns, char **columns, bool *chang
 		values[i] = not_null ? placeholder(column) : (Datum) 0;
 		if (isnull != nulls[i] ||
 			(!isnull && !datum_image_eq(old, values[i], column->attbyval, column->attlen)))
-			*changed = true;
+			changed = true;
 	}
-	return *changed ? heap_modify_tuple_by_cols(row, desc, ncolumns, numbers, values, nulls) : row;
+	return changed ? heap_modify_tuple_by_cols(row, desc, ncolumns, numbers, values, nulls) : row;
 }
 
 /* sales_internal.keep_erased() */
@@ -95,12 +96,12 @@ sales_keep_erased(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	TupleDesc	desc;
 	HeapTuple	row;
+	HeapTuple	empty;
 	Datum		company;
 	Datum		person;
 	bool		no_company;
 	bool		no_person;
 	bool		is_new;
-	bool		changed;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
@@ -123,9 +124,9 @@ sales_keep_erased(PG_FUNCTION_ARGS)
 	if (!is_erased(company, person, is_new))
 		return PointerGetDatum(row);
 
-	row = emptied(row, desc, trigger->tg_trigger->tgnargs, trigger->tg_trigger->tgargs, &changed);
-	if (changed)
+	empty = emptied(row, desc, trigger->tg_trigger->tgnargs, trigger->tg_trigger->tgargs);
+	if (empty != row)
 		ereport(WARNING, (errmsg("nothing is stored about prospect %s: the person was erased",
-								 DatumGetCString(DirectFunctionCall1(uuid_out, person)))));
-	return PointerGetDatum(row);
+								 uuid_text(DatumGetUUIDP(person)))));
+	return PointerGetDatum(empty);
 }

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "core/uuid.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "worker/calls.h"
@@ -154,8 +155,7 @@ Datum
 sales_open_calls(PG_FUNCTION_ARGS)
 {
 	char	   *service = PG_ARGISNULL(0) ? pstrdup("") : text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *key = PG_ARGISNULL(1) ? NULL
-		: DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(1)));
+	char	   *key = PG_ARGISNULL(1) ? NULL : uuid_text(PG_GETARG_UUID_P(1));
 	int			n = 0;
 
 	for (OpenCall *open = all; open != NULL; open = open->right)

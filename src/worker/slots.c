@@ -193,34 +193,36 @@ slots_allow(Oid database)
 	LWLockRelease(table->lock);
 }
 
-bool
-slots_is_stopped(Oid database)
+/* A copy of the database's slot; false: it has none. */
+static bool
+look_at(Oid database, WorkerSlot *copy)
 {
 	WorkerSlot *slot;
-	bool		is = false;
 
 	if (table == NULL)
 		return false;
 	LWLockAcquire(table->lock, LW_SHARED);
 	slot = slot_of(database, false);
-	is = slot != NULL && slot->stopped;
+	if (slot != NULL)
+		*copy = *slot;
 	LWLockRelease(table->lock);
-	return is;
+	return slot != NULL;
+}
+
+bool
+slots_is_stopped(Oid database)
+{
+	WorkerSlot	slot;
+
+	return look_at(database, &slot) && slot.stopped;
 }
 
 bool
 slots_has_worker(Oid database)
 {
-	WorkerSlot *slot;
-	bool		has = false;
+	WorkerSlot	slot;
 
-	if (table == NULL)
-		return false;
-	LWLockAcquire(table->lock, LW_SHARED);
-	slot = slot_of(database, false);
-	has = slot != NULL && slot->pid != 0;
-	LWLockRelease(table->lock);
-	return has;
+	return look_at(database, &slot) && slot.pid != 0;
 }
 
 bool
