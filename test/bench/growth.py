@@ -55,7 +55,7 @@ def load(admin, total):
         SELECT {PROSPECT.format(n='g')}, c.company_id, 'First' || g % 977, 'Last' || g, 'p' || to_char(g, 'FM00000000') || '@x' || g % 5000 || '.test',
                '+336' || to_char(g, 'FM00000000'), 'Firm ' || g / 4, 'Manager ' || g % 50,
                CASE WHEN g % 2 = 0 THEN 'contacte' ELSE 'nouveau' END::sales.prospect_status, 'import_csv', g % 101,
-               now() - ({total} - g) * interval '1000 days' / {total}
+               now() - ({total} - g) / {total}.0::float8 * interval '1000 days'
         FROM generate_series(1, {total}) AS g JOIN bench_company AS c ON c.n = {of}""")
     admin.run("""INSERT INTO sales.messages (company_id, prospect_id, channel, subject, content, language, created_at)
         SELECT company_id, prospect_id, 'email', 'Subject', 'Hello ' || first_name || ', a text of an ordinary length for a message.', 'en', created_at + g * interval '1 hour'
