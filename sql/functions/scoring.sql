@@ -273,6 +273,13 @@ $$;
 COMMENT ON FUNCTION sales_internal.scoring_model(uuid) IS 'The company''s current model; the built-in prior (version 0) before there is one';
 REVOKE ALL ON FUNCTION sales_internal.scoring_model(uuid) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.last_seal(company uuid) RETURNS bigint
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(max(s.seal_no), 0) FROM sales_internal.audit_seals s WHERE s.company_id = company $$;
+COMMENT ON FUNCTION sales_internal.last_seal(uuid) IS 'Number of the last link of a company''s audit chain; 0: there is none';
+REVOKE ALL ON FUNCTION sales_internal.last_seal(uuid) FROM PUBLIC;
+
 -- Scores of a company's prospects, written where they changed.
 CREATE OR REPLACE FUNCTION sales_internal.score_company(company uuid, chosen uuid[] DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
@@ -280,13 +287,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     current record := sales_internal.scoring_model(company);
+    -- read before the features are: these hold all that is sealed by then
+    sealed bigint := CASE WHEN chosen IS NULL THEN sales_internal.last_seal(company) END;
     scored bigint;
     ids uuid[];
     scores integer[];
 BEGIN
-    IF chosen IS NULL THEN
-        PERFORM sales_internal.keep_statistics();
-    END IF;
     PERFORM sales_internal.scoring_scope(company, chosen);
     -- Three statements, as on a cluster the first runs on the coordinator, which has the models, and a WITH
     -- cannot insert what another part of it gives.
@@ -309,10 +315,11 @@ BEGIN
     FROM changed c WHERE c.ai_score IS NOT NULL;
     INSERT INTO sales.score_history (company_id, prospect_id, scored_at, score, model_version)
     SELECT company, c.prospect_id, clock_timestamp(), c.score, current.version FROM unnest(ids, scores) AS c (prospect_id, score);
-    INSERT INTO sales_internal.scoring_state (company_id, scored_at, all_scored_at)
-    VALUES (company, sales_internal.now(), CASE WHEN chosen IS NULL THEN sales_internal.now() END)
+    INSERT INTO sales_internal.scoring_state (company_id, scored_at, all_scored_at, seal_no)
+    VALUES (company, sales_internal.now(), CASE WHEN chosen IS NULL THEN sales_internal.now() END, sealed)
     ON CONFLICT (company_id) DO UPDATE
-    SET scored_at = excluded.scored_at, all_scored_at = coalesce(excluded.all_scored_at, scoring_state.all_scored_at);
+    SET scored_at = excluded.scored_at, all_scored_at = coalesce(excluded.all_scored_at, scoring_state.all_scored_at),
+        seal_no = coalesce(excluded.seal_no, scoring_state.seal_no);
     RETURN scored;
 END
 $$;
@@ -327,6 +334,7 @@ DECLARE
     company uuid := sales_internal.require_company();
 BEGIN
     PERFORM sales_internal.require('prospects', 'update');
+    PERFORM sales_internal.keep_statistics();
     RETURN sales_internal.score_company(company);
 END
 $$;
@@ -523,82 +531,128 @@ REVOKE ALL ON FUNCTION sales.train_score_model() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.train_score_model() TO sales_app;
 
 -- Prospects of a company of which something has changed.  The audit log is the
--- feed: it has every change already, so writers pay nothing more.  A change
--- that was committed late is found by looking a quarter of an hour back.
-CREATE OR REPLACE FUNCTION sales_internal.changed_prospects(company uuid, since timestamptz) RETURNS uuid[]
-LANGUAGE sql STABLE
+-- feed: it has every change already, so writers pay nothing more.  Its chain
+-- says what is new in it: each row is in one link, which is made when the row
+-- can be seen, however late its transaction ended; so a row that is in no link
+-- up to the one read last is looked at once, and none is missed.
+CREATE OR REPLACE FUNCTION sales_internal.changed_prospects(company uuid, after_seal bigint, last_seal bigint) RETURNS uuid[]
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH changes AS MATERIALIZED (
-        SELECT a.table_name, a.record_id, a.old_values, a.new_values
-        FROM sales.audit_logs a
-        WHERE a.company_id = company AND a.created_at > since - interval '15 minutes' AND a.action IN ('create', 'update', 'delete')
-          AND (a.table_name IN ('interactions', 'enrichments', 'conversion_funnel', 'addresses')
-               -- what scoring itself has written is no news
-               OR (a.table_name = 'prospects' AND (a.action <> 'update' OR a.new_values - '{ai_score,updated_at}'::text[] <> '{}')))
-    )
-    SELECT array_agg(DISTINCT id) FROM (
-        SELECT coalesce(c.new_values ->> 'prospect_id', c.old_values ->> 'prospect_id')::uuid AS id FROM changes c WHERE c.table_name <> 'prospects'
-        UNION ALL SELECT c.record_id FROM changes c WHERE c.table_name = 'prospects'
-        UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.interactions x ON x.company_id = company AND x.interaction_id = c.record_id
-                  WHERE c.table_name = 'interactions' AND NOT coalesce(c.new_values ? 'prospect_id', false)
-        UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.enrichments x ON x.company_id = company AND x.enrichment_id = c.record_id
-                  WHERE c.table_name = 'enrichments' AND NOT coalesce(c.new_values ? 'prospect_id', false)
-        UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.conversion_funnel x ON x.company_id = company AND x.funnel_id = c.record_id
-                  WHERE c.table_name = 'conversion_funnel' AND NOT coalesce(c.new_values ? 'prospect_id', false)
-        UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.prospects x ON x.company_id = company AND x.address_id = c.record_id
-                  WHERE c.table_name = 'addresses') AS ids (id)
-    WHERE id IS NOT NULL
+DECLARE
+    audit_ids uuid[];
+    since timestamptz;
+BEGIN
+    -- Two statements: on a cluster the chain is on the coordinator, and the log on the company's node.
+    SELECT array_agg(id), min(s.month)::timestamp AT TIME ZONE 'UTC' INTO audit_ids, since
+    FROM sales_internal.audit_seals s CROSS JOIN LATERAL unnest(s.ids) id
+    WHERE s.company_id = company AND s.seal_no > after_seal AND s.seal_no <= last_seal;
+    RETURN (
+        WITH changes AS MATERIALIZED (
+            SELECT a.table_name, a.record_id, a.old_values, a.new_values
+            FROM sales.audit_logs a
+            WHERE a.company_id = company AND a.audit_id = ANY (audit_ids) AND a.created_at >= since AND a.action IN ('create', 'update', 'delete')
+              AND (a.table_name IN ('interactions', 'enrichments', 'conversion_funnel', 'addresses')
+                   -- what scoring itself has written is no news
+                   OR (a.table_name = 'prospects' AND (a.action <> 'update' OR a.new_values - '{ai_score,updated_at}'::text[] <> '{}')))
+        )
+        SELECT array_agg(DISTINCT id) FROM (
+            SELECT coalesce(c.new_values ->> 'prospect_id', c.old_values ->> 'prospect_id')::uuid AS id FROM changes c WHERE c.table_name <> 'prospects'
+            UNION ALL SELECT c.record_id FROM changes c WHERE c.table_name = 'prospects'
+            -- from one prospect to another
+            UNION ALL SELECT (c.old_values ->> 'prospect_id')::uuid FROM changes c WHERE c.table_name <> 'prospects' AND c.new_values ? 'prospect_id'
+            UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.interactions x ON x.company_id = company AND x.interaction_id = c.record_id
+                      WHERE c.table_name = 'interactions' AND NOT coalesce(c.new_values ? 'prospect_id', false)
+            UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.enrichments x ON x.company_id = company AND x.enrichment_id = c.record_id
+                      WHERE c.table_name = 'enrichments' AND NOT coalesce(c.new_values ? 'prospect_id', false)
+            UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.conversion_funnel x ON x.company_id = company AND x.funnel_id = c.record_id
+                      WHERE c.table_name = 'conversion_funnel' AND NOT coalesce(c.new_values ? 'prospect_id', false)
+            UNION ALL SELECT x.prospect_id FROM changes c JOIN sales.prospects x ON x.company_id = company AND x.address_id = c.record_id
+                      WHERE c.table_name = 'addresses') AS ids (id)
+        WHERE id IS NOT NULL);
+END
 $$;
-COMMENT ON FUNCTION sales_internal.changed_prospects(uuid, timestamptz) IS
-    'Prospects of a company of which the audit log tells a change since then, their activity included; null: none';
-REVOKE ALL ON FUNCTION sales_internal.changed_prospects(uuid, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION sales_internal.changed_prospects(uuid, bigint, bigint) IS
+    'Prospects of a company of which the rows in these links of the audit chain tell a change, their activity included; null: none';
+REVOKE ALL ON FUNCTION sales_internal.changed_prospects(uuid, bigint, bigint) FROM PUBLIC;
 
--- Trains where outcomes have grown enough; scores the prospects of which
--- something has changed, and once a day all, as time alone changes scores.
+-- One company: trains where outcomes have grown enough; scores the prospects
+-- of which links of the audit chain after the last one seen tell something, or all.
+CREATE OR REPLACE FUNCTION sales_internal.keep_company_scores(company uuid, after_seal bigint, last_seal bigint, "all" boolean) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    chosen uuid[];
+    learned integer;
+    deals record;
+BEGIN
+    IF NOT "all" THEN
+        chosen := sales_internal.changed_prospects(company, after_seal, last_seal);
+        IF chosen IS NULL THEN
+            RETURN false;
+        END IF;
+    END IF;
+    SELECT count(*) AS decided, count(*) FILTER (WHERE p.status = 'client') AS won INTO deals
+    FROM sales.prospects p
+    WHERE p.company_id = company AND p.status IN ('client', 'perdu') AND p.deleted_at IS NULL
+      AND EXISTS (SELECT FROM sales.conversion_funnel f WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id);
+    learned := coalesce((SELECT s.outcomes FROM sales_internal.scoring_state s WHERE s.company_id = company), 0);
+    IF deals.won >= 1 AND deals.decided > learned
+       AND deals.decided >= learned * (1 + sales_internal.setting_number(company, 'scoring.retrain_growth_percent', 10) / 100) THEN
+        -- It keeps the model that it has where training fails.
+        BEGIN
+            PERFORM sales_internal.train_company(company);
+        EXCEPTION WHEN others THEN
+            RAISE WARNING 'training for company % failed: %', company, SQLERRM;
+        END;
+        chosen := NULL;
+    END IF;
+    PERFORM sales_internal.score_company(company, chosen);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION sales_internal.keep_company_scores(uuid, bigint, bigint, boolean) IS
+    'Part of keep_scores(): trains and scores one company; false where nothing has changed';
+REVOKE ALL ON FUNCTION sales_internal.keep_company_scores(uuid, bigint, bigint, boolean) FROM PUBLIC;
+
+-- Companies whose audit chain has links that the scores have not seen, and each
+-- once a day, as time alone changes scores.  Of the others this one query is all
+-- that is done.  A pass ends after some seconds, so that rows that it has changed
+-- are not kept from others, and goes on in another transaction; who has waited
+-- longest comes first.
 CREATE OR REPLACE FUNCTION sales_internal.keep_scores() RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     due record;
-    chosen uuid[];
-    is_new boolean;
+    ends timestamptz := clock_timestamp() + interval '5 seconds';
     done integer := 0;
 BEGIN
+    PERFORM sales_internal.keep_statistics();
     FOR due IN
-        SELECT c.company_id, s.scored_at, s.all_scored_at, coalesce(s.outcomes, 0) AS outcomes, n.decided, n.won
+        SELECT c.company_id, s.seal_no, n.last_seal, s.failed_at,
+               s.seal_no IS NULL OR s.all_scored_at IS NULL OR s.all_scored_at < sales_internal.now() - interval '1 day' AS "all"
         FROM sales.companies c
         LEFT JOIN sales_internal.scoring_state s USING (company_id)
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS decided, count(*) FILTER (WHERE p.status = 'client') AS won
-            FROM sales.prospects p WHERE p.company_id = c.company_id AND p.status IN ('client', 'perdu') AND p.deleted_at IS NULL
-              AND EXISTS (SELECT FROM sales.conversion_funnel f WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id)) n
+        CROSS JOIN LATERAL (SELECT coalesce(max(x.seal_no), 0) AS last_seal FROM sales_internal.audit_seals x WHERE x.company_id = c.company_id) n
         WHERE c.subscription_status = 'active'
-        ORDER BY c.company_id
+          AND (s.seal_no IS DISTINCT FROM n.last_seal OR s.all_scored_at IS NULL OR s.all_scored_at < sales_internal.now() - interval '1 day')
+        ORDER BY s.failed_at NULLS FIRST, s.scored_at NULLS FIRST, c.company_id
     LOOP
-        is_new := due.won >= 1 AND due.decided > due.outcomes
-            AND due.decided >= due.outcomes
-                * (1 + sales_internal.setting_number(due.company_id, 'scoring.retrain_growth_percent', 10) / 100);
-        -- One company's trouble must not keep the others from their scores; this one keeps its model.
-        IF is_new THEN
-            BEGIN
-                PERFORM sales_internal.train_company(due.company_id);
-            EXCEPTION WHEN others THEN
-                RAISE WARNING 'training for company % failed: %', due.company_id, SQLERRM;
-            END;
+        IF clock_timestamp() > ends THEN
+            UPDATE sales_internal.periodic_tasks t SET next_run = sales_internal.now() WHERE t.name = 'scores' AND due.failed_at IS NULL;
+            EXIT;
         END IF;
+        -- One company's trouble must not keep the others from their scores; it comes last, and is no reason to go on at once.
         BEGIN
-            IF is_new OR due.all_scored_at IS NULL OR due.all_scored_at < sales_internal.now() - interval '1 day' THEN
-                PERFORM sales_internal.score_company(due.company_id);
-            ELSE
-                chosen := sales_internal.changed_prospects(due.company_id, due.scored_at);
-                CONTINUE WHEN chosen IS NULL;
-                PERFORM sales_internal.score_company(due.company_id, chosen);
-            END IF;
-            done := done + 1;
+            done := done + sales_internal.keep_company_scores(due.company_id, due.seal_no, due.last_seal, due."all")::integer;
+            UPDATE sales_internal.scoring_state s SET seal_no = due.last_seal, failed_at = NULL WHERE s.company_id = due.company_id;
         EXCEPTION WHEN others THEN
             RAISE WARNING 'scoring for company % failed: %', due.company_id, SQLERRM;
+            INSERT INTO sales_internal.scoring_state (company_id, failed_at) VALUES (due.company_id, sales_internal.now())
+            ON CONFLICT (company_id) DO UPDATE SET failed_at = excluded.failed_at;
         END;
     END LOOP;
     RETURN done;

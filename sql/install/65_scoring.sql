@@ -65,7 +65,9 @@ CREATE TABLE sales_internal.scoring_state (
     scored_at timestamptz,
     all_scored_at timestamptz,
     trained_at timestamptz,
-    outcomes integer NOT NULL DEFAULT 0
+    outcomes integer NOT NULL DEFAULT 0,
+    seal_no bigint,
+    failed_at timestamptz
 );
 COMMENT ON TABLE sales_internal.scoring_state IS 'When a company was last scored and trained, and on how many decided deals';
 COMMENT ON COLUMN sales_internal.scoring_state.company_id IS 'Tenant';
@@ -73,6 +75,8 @@ COMMENT ON COLUMN sales_internal.scoring_state.scored_at IS 'When scores were la
 COMMENT ON COLUMN sales_internal.scoring_state.all_scored_at IS 'When all were last scored';
 COMMENT ON COLUMN sales_internal.scoring_state.trained_at IS 'When a model was last trained';
 COMMENT ON COLUMN sales_internal.scoring_state.outcomes IS 'Decided deals that it learned from';
+COMMENT ON COLUMN sales_internal.scoring_state.seal_no IS 'Last link of the audit chain whose rows the scores have seen; null: all are to be made';
+COMMENT ON COLUMN sales_internal.scoring_state.failed_at IS 'When scoring failed, if it did the last time';
 SELECT sales_internal.dump_table('sales_internal.scoring_state');
 
 -- The built-in prior, where every company starts: moderate weights of common

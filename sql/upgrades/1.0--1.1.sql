@@ -69,3 +69,9 @@ CREATE INDEX sessions_address_idx ON sales_internal.sessions (ip_address);
 
 -- Who sent a file for an import and who took it away is on record.
 SELECT sales_internal.audit_table('import_uploads', 'upload_id', '{name,content}');
+
+-- What scores have seen is told by the audit chain: a company without news costs a pass nothing.
+DROP FUNCTION sales_internal.changed_prospects(uuid, timestamptz);
+ALTER TABLE sales_internal.scoring_state ADD COLUMN IF NOT EXISTS seal_no bigint, ADD COLUMN IF NOT EXISTS failed_at timestamptz;
+COMMENT ON COLUMN sales_internal.scoring_state.seal_no IS 'Last link of the audit chain whose rows the scores have seen; null: all are to be made';
+COMMENT ON COLUMN sales_internal.scoring_state.failed_at IS 'When scoring failed, if it did the last time';

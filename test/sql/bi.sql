@@ -48,6 +48,7 @@ INSERT INTO sales_internal.ai_costs (company_id, provider, purpose, model, input
 VALUES (helpers.company('alpha'), 'openai', 'generation', 'm', 10, 20, 0.05, '2026-04-07 10:00+00');
 -- A clock for the reader's session too.
 ALTER ROLE regress_bi_reader SET timezone = 'UTC';
+ALTER ROLE regress_bi_reader SET sales_assistant.clock = '2026-05-20 13:00:00+00';
 SELECT current_user AS owner \gset
 \c - regress_bi_reader
 SELECT sales.current_company_id() IS NOT NULL AS bound, current_user;
@@ -206,3 +207,4 @@ SELECT round(sales_internal.proportions_p(10, 100, 20, 100)::numeric, 4) AS p, s
 \set ECHO none
 SELECT count(sales.delete_company(company_id)) AS gone FROM sales.companies WHERE domain LIKE 'peer_.test';
 SELECT sales.unbind_role('regress_bi_reader');
+ALTER ROLE regress_bi_reader RESET sales_assistant.clock;

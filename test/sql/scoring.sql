@@ -69,17 +69,21 @@ INSERT INTO sales.prospects (first_name, email, created_at) VALUES ('Eve', 'eve@
 :be_beta
 INSERT INTO sales.prospects (first_name, email, created_at) VALUES ('Gus', 'gus@x.test', '2041-04-01');
 :be_super
+SELECT sales_internal.seal_audit() >= 0 AS sealed;
 SELECT sales_internal.keep_scores() > 0 AS scored;
 SELECT first_name, ai_score FROM sales.prospects ORDER BY first_name;
 SET sales_assistant.clock = '2041-05-01 11:00+00';
-SELECT sales_internal.keep_scores() > 0 AS looked_back;
+SELECT sales_internal.seal_audit() >= 0 AS sealed;
+SELECT sales_internal.keep_scores() AS own_writing_is_no_news;
 UPDATE sales.prospects SET ai_score = 99;
 SET sales_assistant.clock = '2041-05-01 12:00+00';
+SELECT sales_internal.seal_audit() >= 0 AS sealed;
 SELECT sales_internal.keep_scores() AS nothing_new;
 :be_alpha
 INSERT INTO sales.interactions (prospect_id, channel, type, interaction_date)
 SELECT prospect_id, 'email', 'sent', '2041-04-30' FROM sales.prospects WHERE first_name = 'Eve';
 :be_super
+SELECT sales_internal.seal_audit() >= 0 AS sealed;
 SELECT sales_internal.keep_scores() AS one_company;
 SELECT first_name, ai_score, ai_score = 99 AS untouched FROM sales.prospects ORDER BY first_name;
 UPDATE sales.prospects SET ai_score = 99;
@@ -87,10 +91,12 @@ SET sales_assistant.clock = '2041-05-01 13:00+00';
 :be_alpha
 UPDATE sales.interactions SET response_received = true, response_sentiment = 'positive';
 :be_super
+SELECT sales_internal.seal_audit() >= 0 AS sealed;
 SELECT sales_internal.keep_scores() AS one_company;
 SELECT first_name, ai_score, ai_score = 99 AS untouched FROM sales.prospects ORDER BY first_name;
 SELECT ai_score AS fresh FROM sales.prospects WHERE first_name = 'Eve' \gset
 SET sales_assistant.clock = '2041-07-01 10:00+00';
+SELECT sales_internal.seal_audit() >= 0 AS sealed;
 SELECT sales_internal.keep_scores() > 0 AS scored;
 SELECT first_name, ai_score, ai_score < :fresh AS decayed FROM sales.prospects ORDER BY first_name;
 -- the first won deal counts, a little; the other company's does not
@@ -98,6 +104,7 @@ SELECT first_name, ai_score, ai_score < :fresh AS decayed FROM sales.prospects O
 SELECT score FROM (SELECT sales.score(prospect_id) AS score FROM sales.prospects WHERE first_name = 'Fay') x \gset before_
 SELECT sales.enter_stage(prospect_id, 'client', 100) IS NOT NULL AS won FROM sales.prospects WHERE first_name = 'Eve';
 :be_super
+SELECT sales_internal.seal_audit() >= 0 AS sealed;
 SELECT sales_internal.keep_scores() > 0 AS trained;
 SELECT c.domain, m.version, m.rows, m.auc IS NULL AS nothing_held_out, m.is_current FROM sales.score_models m JOIN sales.companies c USING (company_id);
 :be_alpha
