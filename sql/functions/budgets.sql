@@ -36,7 +36,8 @@ REVOKE ALL ON FUNCTION sales_internal.check_calls_allowed(uuid) FROM PUBLIC;
 
 -- limits: {"per_second": n, "per_minute": n, "open": n}, any of them, by key.
 -- A service with a pace has its turns booked: who comes too early waits for a
--- turn of its own, once, and nobody has to ask again and again.
+-- turn of its own, once, and nobody has to ask again and again.  Turns are evenly
+-- spaced, so that no second and no minute, wherever it begins, has more than its number.
 CREATE OR REPLACE FUNCTION sales_internal.pace_call(service text, key_id uuid, limits jsonb DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -49,7 +50,6 @@ DECLARE
     open_limit integer := (limits ->> 'open')::integer;
     spacing double precision := greatest(1 / (limits ->> 'per_second')::double precision,
                                          60 / (limits ->> 'per_minute')::double precision, 0);
-    burst double precision := coalesce((limits ->> 'per_second')::double precision, 1);
 BEGIN
     SELECT * INTO known FROM sales_internal.service_pace p WHERE p.service = pace_call.service AND p.api_key_id = key;
     IF known.closed_until > moment THEN
@@ -61,12 +61,11 @@ BEGIN
     IF known.failures >= 5 THEN
         -- after a pause, one call a second until one is answered
         spacing := greatest(spacing, 1);
-        burst := 1;
     END IF;
     IF open_limit IS NOT NULL AND sales_internal.open_calls(service, key_id) >= open_limit THEN
         RAISE SQLSTATE 'SAW01' USING
             MESSAGE = format('%s has %s calls open already', service, open_limit),
-            DETAIL = jsonb_build_object('service', service, 'key', key, 'spacing', greatest(spacing, 1.0 / open_limit), 'burst', 1);
+            DETAIL = jsonb_build_object('service', service, 'key', key, 'spacing', greatest(spacing, 1.0 / open_limit));
     END IF;
     IF spacing = 0 OR (SELECT booked FROM sales_internal.current_job()) THEN
         RETURN;
@@ -74,12 +73,12 @@ BEGIN
     INSERT INTO sales_internal.service_pace AS p (service, api_key_id, next_turn)
     VALUES (pace_call.service, key, moment + spacing * interval '1 second')
     ON CONFLICT (service, api_key_id) DO UPDATE
-    SET next_turn = greatest(p.next_turn, moment - (burst - 1) * spacing * interval '1 second') + spacing * interval '1 second'
+    SET next_turn = excluded.next_turn
     WHERE p.next_turn <= moment;
     IF NOT FOUND THEN
         RAISE SQLSTATE 'SAW01' USING
             MESSAGE = format('%s allows no further call now', service),
-            DETAIL = jsonb_build_object('service', service, 'key', key, 'spacing', spacing, 'burst', burst);
+            DETAIL = jsonb_build_object('service', service, 'key', key, 'spacing', spacing);
     END IF;
 END
 $$;

@@ -412,6 +412,16 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = 'the provider needs a key and its request has no auth',
             HINT = 'Give the request an auth, or set needs_key to false.';
     END IF;
+    SELECT coalesce(key, 'limits') INTO odd
+    FROM (SELECT NEW.request -> 'limits' AS limits) r
+    LEFT JOIN LATERAL jsonb_each(CASE jsonb_typeof(r.limits) WHEN 'object' THEN r.limits ELSE '{}' END) l ON true
+    WHERE jsonb_typeof(r.limits) <> 'object'
+       OR CASE WHEN l.key IN ('per_second', 'per_minute', 'open') AND jsonb_typeof(l.value) = 'number'
+               THEN l.value::numeric NOT BETWEEN CASE l.key WHEN 'open' THEN 1 ELSE 0.001 END AND 1000000 ELSE l.key IS NOT NULL END LIMIT 1;
+    IF FOUND THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('the request''s limits are not valid: %s', odd),
+            HINT = 'They are an object of per_second, per_minute (at least 0.001) and open (at least 1), any of them: {"per_second": 5, "open": 2}.';
+    END IF;
     SELECT key INTO odd FROM jsonb_object_keys(NEW.answer) key
     WHERE key NOT IN ('text', 'finish', 'refusal', 'tokens_in', 'tokens_out', 'fields', 'status', 'inconclusive', 'confidence',
                       'confidence_percent', 'confidence_fixed', 'items', 'item', 'error_code', 'error_message') LIMIT 1;

@@ -259,6 +259,9 @@ COMMENT ON FUNCTION sales_internal.seconds_until_due(boolean) IS
     'How long a worker that found nothing to do may sleep; null when nothing is planned';
 REVOKE ALL ON FUNCTION sales_internal.seconds_until_due(boolean) FROM PUBLIC;
 
+-- What a task took last tells whether it may be run in the worker: only of one that comes often, and so is of use there.
+-- What comes seldom has a process of its own each time: what it takes may have grown since (an ANALYZE keeps its sample of
+-- 30,000 rows in memory), and the worker would keep that for good.
 CREATE OR REPLACE FUNCTION sales_internal.claim_task(OUT name text, OUT run_function text, OUT last_ms integer)
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
@@ -267,10 +270,10 @@ AS $$
     SET last_run = sales_internal.now(), next_run = sales_internal.now() + t.every, last_error = NULL
     WHERE t.name = (SELECT d.name FROM sales_internal.periodic_tasks d
                     WHERE d.next_run <= sales_internal.now() ORDER BY d.next_run, d.name LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING t.name, t.run_function, t.last_ms
+    RETURNING t.name, t.run_function, CASE WHEN t.every < interval '1 minute' THEN t.last_ms END
 $$;
 COMMENT ON FUNCTION sales_internal.claim_task() IS
-    'Takes the periodic task that is due longest and plans its next run; null when none is due';
+    'Takes the periodic task that is due longest and plans its next run; null when none is due. last_ms is null where it needs a process of its own';
 REVOKE ALL ON FUNCTION sales_internal.claim_task() FROM PUBLIC;
 
 -- A task that failed is tried again sooner than its turn, but not at once.

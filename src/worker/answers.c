@@ -206,22 +206,18 @@ step_give_up(void *arg)
 	(void) job_settle(parts[0], job_failure(parts[1]));
 }
 
-/* Settles one call; what undoes the whole transaction even so is the job's fault. */
+/* What undoes the whole transaction even so is the job's fault. */
 static void
-settle_alone(OpenCall *open)
+give_up(OpenCall *open, const char *problem)
 {
-	char	   *problem;
-	void	   *parts[2];
+	void	   *parts[2] = {&open->job, (void *) problem};
 
-	if (settle(&open, 1, false, &problem))
-		return;
-	parts[0] = &open->job;
-	parts[1] = problem;
 	(void) worker_in_transaction(step_give_up, parts);
 	slots_count(false, true, problem);
 	worker_free_call(open);
 }
 
+/* In one transaction; where that fails, in one each. */
 static void
 settle_apart(OpenCall **calls, int n)
 {
@@ -229,8 +225,11 @@ settle_apart(OpenCall **calls, int n)
 
 	if (settle(calls, n, false, &problem))
 		return;
-	for (int i = 0; i < n; i++)
-		settle_alone(calls[i]);
+	if (n == 1)
+		give_up(calls[0], problem);
+	else
+		for (int i = 0; i < n; i++)
+			settle_apart(calls + i, 1);
 }
 
 /* The next answers to be settled by one transaction; how many they are. */

@@ -3,10 +3,10 @@
  *		Work that would hold up the worker's loop, in short-lived processes.
  *
  * A long job (training, an import) and a periodic task that was not quick the
- * last time get a process of their own, while the loop goes on with the calls.
- * The claim of a job is held by a row lock in the transaction that runs it, so
- * that no lease has to be extended; a lost process drops the lock.  The helpers
- * end with the worker that started them.
+ * last time, or comes seldom (claim_task()), get a process of their own, while the
+ * loop goes on with the calls.  The claim of a job is held by a row lock in the
+ * transaction that runs it, so that no lease has to be extended; a lost process drops
+ * the lock.  The helpers end with the worker that started them.
  */
 #include "postgres.h"
 
@@ -210,7 +210,7 @@ typedef struct Task
 {
 	char	   *name;
 	char	   *function;
-	int			last_ms;		/* -1: not known */
+	int			last_ms;		/* -1: not known, or of no account */
 	char	   *problem;
 	int			ms;
 } Task;

@@ -5,7 +5,7 @@
  * One process, one loop, short transactions:
  *	 1. claim: jobs get a lease; requests of HTTP jobs are prepared (turns.c);
  *	 2. SQL jobs run, each in a transaction that also settles it; long ones, and
- *		periodic tasks that are not quick, get a process of their own (helpers.c);
+ *		periodic tasks that are not quick or come seldom, get a process of their own (helpers.c);
  *	 3. HTTP calls are driven with no transaction open (calls.c);
  *	 4. answers are settled: result and end of a job are one transaction.
  * A crash between 1 and 4 leaves a lease that runs out: the call is repeated,

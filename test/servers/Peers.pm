@@ -32,7 +32,7 @@ sub start_peer
 {
 	my ($dir, @certificate) = @_;
 	mkdir $dir;
-	append_to_file("$dir/requests", '');
+	append_to_file("$dir/$_", '') for 'requests', 'answers';
 	push @running, IPC::Run::start([ '/usr/bin/python3', "$servers/peer.py", $dir, @certificate ]);
 	wait_for(sub { -e "$dir/port.http" && (!@certificate || -e "$dir/port.https") });
 	return { dir => $dir, http => slurp_file("$dir/port.http"), https => @certificate ? slurp_file("$dir/port.https") : undef };

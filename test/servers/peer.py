@@ -2,11 +2,12 @@
 """An HTTP peer that behaves well or badly, as the path says.
 
 usage: peer.py DIR [CERT KEY]     writes its ports to DIR/port.http (and DIR/port.https)
-                                  and a line "METHOD TARGET" for each request to DIR/requests
+                                  and a line "METHOD TARGET" for each request to DIR/requests,
+                                  and, once its answer is on the way, to DIR/answers
 
 /ok                 200 with {"ok": true}           /echo       the request's headers as JSON
 /status/N[?after=S] that status, Retry-After: S     /wait/MS    200 after so long
-/held               200 once the file "release" is there
+/held               200 once the file "release" is there; /held/N with N bytes of text
 /never              no answer                       /drip       an answer that never ends, a byte at a time
 /huge               a body without an end           /headers    headers without an end
 /truncated          less than Content-Length says   /reset      the connection is reset
@@ -51,6 +52,11 @@ async def flood(writer, head, piece):
         await writer.drain()
 
 
+def note(name, method, target):
+    with open(os.path.join(DIR, name), "a") as log:
+        log.write(f"{method} {target}\n")
+
+
 async def serve_one(method, target, headers, writer):
     path, _, query = target.partition("?")
     parts = path.strip("/").split("/")
@@ -68,7 +74,7 @@ async def serve_one(method, target, headers, writer):
     elif what == "held":
         while not os.path.exists(os.path.join(DIR, "release")):
             await asyncio.sleep(0.02)
-        writer.write(answer(200, b'{"ok": true}'))
+        writer.write(answer(200, b"x" * int(parts[1]) if len(parts) > 1 else b'{"ok": true}'))
     elif what == "never":
         await asyncio.sleep(3600)
     elif what == "drip":
@@ -118,10 +124,10 @@ async def serve(reader, writer):
             method, target, _ = head[0].split(" ", 2)
             headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in head[1:] if ": " in line)}
             await reader.readexactly(int(headers.get("content-length", 0)))
-            with open(os.path.join(DIR, "requests"), "a") as log:
-                log.write(f"{method} {target}\n")
+            note("requests", method, target)
             await serve_one(method, target, headers, writer)
             await writer.drain()
+            note("answers", method, target)
     except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError):
         pass
     finally:

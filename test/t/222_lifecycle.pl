@@ -9,7 +9,6 @@ use Peers;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $slow = start_echo(600_000);
 my $fast = start_echo(0);
@@ -58,13 +57,34 @@ prepare('postgres');
 works('a worker starts in the database where the extension is created');
 
 # --- shutdown ---
-ask($slow, 500);
-opens(500, '500 calls are open');
-my $start = time;
-$node->stop('fast', timeout => 60);
-note(sprintf('shutdown with 500 calls open took %.2f s', time - $start));
-pass('the server shuts down with 500 calls open');
-$node->start;
+# How long the server says that its processes took to end, without what it writes after that; in the log there is a line for each.
+sub seconds_to_end
+{
+	my ($from, $to);
+	for (split /\n/, $_[0])
+	{
+		my @at = /^\d+-\d+-\d+ (\d+):(\d+):([\d.]+)/ or next;
+		my $at = $at[0] * 3600 + $at[1] * 60 + $at[2];
+		$from = $at if /received fast shutdown request/;
+		$to //= $at if defined $from && /LOG:  shutting down$/;
+	}
+	return ($to - $from) + ($to < $from ? 86_400 : 0);
+}
+# In under 2 s: an idle server takes a few hundredths.  On a machine that is busy with other things a process may come to its
+# turn late; whatever waited for a call, or for a time limit of ours, would do so each time.
+my @took;
+for my $try (1 .. 5)
+{
+	ask($slow, 500) if $try == 1;
+	opens(500, $try == 1 ? '500 calls are open' : 'after the restart their jobs are taken up again at once');
+	my $before = -s $node->logfile;
+	$node->stop('fast', timeout => 60);
+	push @took, seconds_to_end(slurp_file($node->logfile, $before));
+	$node->start;
+	last if $took[-1] < 2;
+}
+cmp_ok($took[-1], '<', 2, 'the server shuts down with 500 calls open in under 2 s') or diag("@took");
+note("it took @took s");
 opens(500, 'after the restart their jobs are taken up again at once');
 
 # --- pg_terminate_backend, whatever it does ---
