@@ -355,7 +355,8 @@ BEGIN
     END IF;
     tokens_in := coalesce(sales_internal.to_number(sales_internal.at_path(call.document, (call.chosen).answer -> 'tokens_in')), 0);
     tokens_out := coalesce(sales_internal.to_number(sales_internal.at_path(call.document, (call.chosen).answer -> 'tokens_out')), 0);
-    spent := call.cost + (tokens_in * (call.chosen).price_in + tokens_out * (call.chosen).price_out) / 1000000;
+    -- (what a service tells may be anything: a column takes it all the same)
+    spent := least(call.cost + (tokens_in * (call.chosen).price_in + tokens_out * (call.chosen).price_out) / 1000000, 99999);
     -- The ledger keeps the task, not the data about people: those are in the message.
     PERFORM sales_internal.record_ai_cost(company, (call.chosen).name, purpose, (call.chosen).model, spent, tokens_in, tokens_out,
         job, split_part(prompt, E'\n\n<data>', 1));

@@ -206,7 +206,7 @@ BEGIN
         finished_at = CASE WHEN w.ended = 'wait' OR (w.ended = 'retry' AND j.attempts < j.max_attempts) THEN NULL ELSE moment END,
         result = CASE WHEN w.ended = 'done' THEN w.outcome -> 'result' END,
         error = w.outcome ->> 'error',
-        cost = j.cost + w.price,
+        cost = least(j.cost + w.price, 999999),
         lease_until = NULL
     FROM (SELECT u.job, u.claim, u.outcome,
                  CASE WHEN u.outcome ->> 'outcome' IN ('done', 'retry', 'wait') THEN u.outcome ->> 'outcome' ELSE 'failed' END AS ended,

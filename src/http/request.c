@@ -92,7 +92,8 @@ take_header(char *data, size_t size, size_t count, void *arg)
 	}
 	while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r'))
 		length--;
-	if (length == 0 || memchr(data, ':', length) == NULL)
+	/* (a NUL, which some versions of libcurl let through, would hide the end of the line) */
+	if (length == 0 || memchr(data, ':', length) == NULL || memchr(data, '\0', length) != NULL)
 		return bytes;
 	if (call->response_headers_size + length + 2 > MAX_HEADERS_SIZE)
 	{
@@ -192,14 +193,17 @@ apply_auth(HttpCall *call, CURLU *url, json_t *auth, const char *secret)
 	if (query != NULL)
 	{
 		char	   *escaped = curl_easy_escape(call->easy, secret, 0);
-		int			size = strlen(query) + strlen(escaped) + 2;
+		int			size = strlen(query) + (escaped != NULL ? strlen(escaped) : 0) + 2;
 		char	   *pair = malloc(size);
-		CURLUcode	code;
+		CURLUcode	code = CURLUE_OUT_OF_MEMORY;
 
-		snprintf(pair, size, "%s=%s", query, escaped);
-		code = curl_url_set(url, CURLUPART_QUERY, pair, CURLU_APPENDQUERY);
-		OPENSSL_cleanse(pair, size);
-		OPENSSL_cleanse(escaped, strlen(escaped));
+		if (escaped != NULL && pair != NULL)
+		{
+			snprintf(pair, size, "%s=%s", query, escaped);
+			code = curl_url_set(url, CURLUPART_QUERY, pair, CURLU_APPENDQUERY);
+			OPENSSL_cleanse(pair, size);
+			OPENSSL_cleanse(escaped, strlen(escaped));
+		}
 		free(pair);
 		curl_free(escaped);
 		return code == CURLUE_OK ? NULL : "the key cannot be sent in the URL";

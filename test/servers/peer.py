@@ -14,6 +14,8 @@ usage: peer.py DIR [CERT KEY]     writes its ports to DIR/port.http (and DIR/por
 /chunkcut           chunks without the last one     /resetlate  the connection is reset in the middle of the body
 /badchunk           a chunk whose size is no number /gzipbomb   16 MB of spaces that are 16 kB when packed
 /badjson  /badutf8  /duplicate  /nul                bodies that are not what they should be
+/flood/WHAT         what a client reads without end and without a body: 100, 103, trailers, chunk (its extension), gzip (empty
+                    blocks), line (of a header);  /raw/WHAT   an answer of another age or form, see RAW
 /to?URL             redirects to the URL            /loop       redirects to itself
 
 Sessions, each at a port of its own (DIR/port.NAME): ftp, imap and smtp speak as servers do as far as the first byte of
@@ -30,6 +32,36 @@ import sys
 from urllib.parse import unquote
 
 DIR = sys.argv[1]
+
+# WHAT: head and piece of what never ends
+FLOODS = {
+    "100": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+    "103": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 100),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", b"X-Filler: " + b"y" * 1000 + b"\r\n"),
+    "chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;", b"y" * 1000),
+    "gzip": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\0\0\0\0\0\0\3", b"\0\0\0\xff\xff" * 200),
+    "line": (b"HTTP/1.1 200 OK\r\nX-Filler: ", b"y" * 1000),
+}
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+RAW = {
+    "1.0": b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{\"ok\": true}",
+    "0.9": b"{\"ok\": true}",
+    "101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n{\"ok\": true}",
+    "304": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n",
+    "nul": b"HTTP/1.1 200 OK\r\nX-\0Odd: a\0b\r\nContent-Length: 2\r\n\r\n{}",
+    "nultrailer": CHUNKED + b"\r\nC\r\n{\"ok\": true}\r\n0\r\nX-Odd: a\0b\r\n\r\n",
+    "trailer": CHUNKED + b"Content-Type: application/json\r\nTrailer: Retry-After\r\n\r\nC\r\n{\"ok\": true}\r\n0\r\nContent-Type: text/html; charset=utf-16\r\n\r\n",
+    "lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 12\r\n\r\n{\"ok\": true}",
+    "negative": b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{\"ok\": true}",
+    "overflow": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{\"ok\": true}",
+    "status": b"HTTP/1.1 99999 Odd\r\n\r\n{\"ok\": true}",
+    "folded": b"HTTP/1.1 200 OK\r\nX-Odd: a\r\n : b\r\n:c\r\nHTTP/2: d\r\nContent-Length: 12\r\n\r\n{\"ok\": true}",
+    "encodings": b"HTTP/1.1 200 OK\r\nContent-Encoding: " + b"gzip, " * 50 + b"gzip\r\n\r\n{\"ok\": true}",
+    "charset": b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=" + b"../../../../etc/passwd" * 20 + b"\r\nContent-Length: 12\r\n\r\n{\"ok\": true}",
+    "deep": b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 500000,
+    "cookies": b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2; Domain=127.0.0.1; Path=/\r\nStrict-Transport-Security: max-age=99999\r\n"
+               b"Alt-Svc: h2=\"127.0.0.1:9\"; ma=99999\r\nContent-Length: 12\r\n\r\n{\"ok\": true}",
+}
 
 
 def answer(status, body=b"", headers=()):
@@ -83,6 +115,12 @@ async def serve_one(method, target, headers, writer):
         await flood(writer, b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536)
     elif what == "headers":
         await flood(writer, b"HTTP/1.1 200 OK\r\n", b"X-Filler: " + b"y" * 1000 + b"\r\n")
+    elif what == "flood":
+        await flood(writer, *FLOODS[parts[1]])
+    elif what == "raw":
+        writer.write(RAW[parts[1]])
+        await writer.drain()
+        raise ConnectionError
     elif what == "truncated":
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"half\":")
         await writer.drain()

@@ -65,7 +65,14 @@ my @cases = (
 	[ '/nul', 200, qr/^[^\0]*$/ ],
 	[ '/status/204', 204, qr/^/ ],
 	(map { [ "/status/$_", $_, qr/"status $_"/ ] } 401, 402, 403, 404, 429, 500, 502, 503, 529),
-	[ '/loop', 302, qr/^$/ ]);
+	[ '/loop', 302, qr/^$/ ],
+	# hostile ones: what has no end is ended, what has no form does no harm
+	(map { [ "/flood/$_", 0, qr/larger than allowed|Too large response headers|Out of memory/, timeout_ms => 60_000 ] } qw(100 103 trailers line)),
+	(map { [ "/flood/$_", 0, qr/timed out/i, timeout_ms => 1500 ] } qw(chunk gzip)),
+	(map { [ "/raw/$_", 200, qr/^\{"ok": true\}$/ ] } qw(1.0 trailer folded charset cookies lengths overflow)),
+	(map { [ "/raw/$_", 0, qr/./ ] } qw(0.9 nul nultrailer negative encodings status)),
+	[ '/raw/304', 304, qr/^$/ ], [ '/raw/101', 101, qr/^/ ],
+	[ '/raw/deep', 200, qr/^\[{1000}/ ]);
 my @jobs = map { my ($path, undef, undef, %more) = @$_; ask('Alpha', url => "$http$path", %more) } @cases;
 my $beta = ask('Beta', url => "$http/ok");
 is(response($beta)->{status}, 200, 'another company\'s call is answered meanwhile');
@@ -86,6 +93,11 @@ for my $i (0 .. $#cases)
 		like($got->{body}, $pattern, "$path: the body");
 	}
 }
+
+# no cookie, no other address and no other protocol is kept for the next call to that host
+my $got = response(ask('Beta', url => "$http/echo"));
+unlike($got->{body}, qr/cookie/i, 'no cookie of one call goes with another');
+is($got->{status}, 200, 'nor is another address or protocol asked, whatever an answer told');
 
 # --- other protocols: a session that stands still, or drips, at its greeting or in the middle of what was asked for ---
 my %session = map { ($_ => slurp_file("$peer{localhost}{dir}/port.$_")) } qw(ftp imap smtp greeting silent);
@@ -119,7 +131,7 @@ for my $case (
 	my $asked = () = slurp_file("$peer{$certificate}{dir}/requests") =~ m{^GET /ok$}mg;
 	is($asked, 0, 'nothing was sent') if $certificate ne 'localhost';
 }
-my $got = response(ask('Alpha', url => "https://localhost:$peer{localhost}{http}/ok"));
+$got = response(ask('Alpha', url => "https://localhost:$peer{localhost}{http}/ok"));
 is($got->{status}, 0, 'TLS to a server that speaks none');
 # (on a connection of its own: libcurl 8 may send it, encrypted, over one that was kept from above)
 $got = response(ask('Alpha', url => "http://localhost:$peer{localhost}{https}/ok", timeout_ms => 5000, once => JSON::PP::true));
