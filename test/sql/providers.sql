@@ -67,13 +67,13 @@ SELECT usage, read ->> 'cost' AS cost, read -> 'answer' AS answer FROM unnest(AR
     '{"prompt_tokens": "1000", "completion_tokens": 1000.7}', '{"prompt_tokens": "many", "completion_tokens": [1, 2]}', '{"prompt_tokens": 999999999999999, "completion_tokens": 999999999999999}']) WITH ORDINALITY u (usage, n),
     LATERAL sales_internal.chat_answer('a0000000-0000-7000-8000-00000000c057', helpers.company('alpha'), 'message', jsonb_build_object('status', 200, 'provider', 'openai', 'api_key_id', '', 'headers', '{}'::jsonb,
         'body', format('{"choices": [{"finish_reason": "stop", "message": {"content": "{\"a\": 1}"}}], "usage": %s}', usage))) AS read ORDER BY n;
-SELECT cost, input_tokens, output_tokens, prompt FROM sales_internal.ai_costs ORDER BY cost_id;
+SELECT cost, input_tokens, output_tokens, prompt FROM sales_internal.ai_costs WHERE job_id = 'a0000000-0000-7000-8000-00000000c057' ORDER BY cost_id;
 -- a job that was asked for again and again at such a cost still ends
 UPDATE sales_internal.jobs SET state = 'running', cost = 999990 WHERE job_id = 'a0000000-0000-7000-8000-00000000c057';
 SELECT state FROM sales_internal.settle_jobs(ARRAY['a0000000-0000-7000-8000-00000000c057'::uuid], '{1}', '{"{\"outcome\": \"done\", \"cost\": 1e30}"}');
 SELECT cost FROM sales_internal.jobs WHERE job_id = 'a0000000-0000-7000-8000-00000000c057';
 DELETE FROM sales_internal.jobs WHERE job_id = 'a0000000-0000-7000-8000-00000000c057';
-DELETE FROM sales_internal.ai_costs;
+DELETE FROM sales_internal.ai_costs WHERE job_id = 'a0000000-0000-7000-8000-00000000c057';
 -- bodies nested deeper than any parser goes, and numbers larger than any column
 SELECT n, sales_internal.to_json(body) IS NULL AS no_json FROM (VALUES (1, repeat('[', 1000000)), (2, repeat('{"a":', 500000)), (3, '"\u0000"'), (4, '1e999999'), (5, '{"a": 1}')) v (n, body) ORDER BY n;
 SELECT sales_internal.at_path('{"n": 123456789012345678901234567890e100}', '"$.n"') IS NOT NULL AS a_number, sales_internal.to_number(sales_internal.at_path('{"n": 123456789012345678901234567890e100}', '"$.n"')) AS none_for_us;
