@@ -223,35 +223,24 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH person AS (
-        SELECT p.prospect_id, coalesce(l.stage, sales_internal.status_stage(p.status), 'nouveau') AS stage,
-               l.stage_entered_at,
-               coalesce(v.deal_value, p.estimated_budget_amount, 0) AS amount,
-               coalesce(c.chance, sales_internal.stage_chance(
-                   coalesce(l.stage, sales_internal.status_stage(p.status), 'nouveau'), o.deals, o.share)) AS chance
-        FROM sales.prospects p
-        LEFT JOIN LATERAL (
-            SELECT f.stage, f.stage_entered_at FROM sales.conversion_funnel f
-            WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id
-            ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1) l ON true
-        LEFT JOIN LATERAL (
-            SELECT f.deal_value FROM sales.conversion_funnel f
-            WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id AND f.deal_value IS NOT NULL
-            ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1) v ON true
-        LEFT JOIN sales_internal.open_chances(company) c ON c.prospect_id = p.prospect_id
-        LEFT JOIN sales_internal.stage_odds o ON o.company_id = p.company_id
-            AND o.stage = coalesce(l.stage, sales_internal.status_stage(p.status), 'nouveau')
+        SELECT p.prospect_id, coalesce(t.stage, sales_internal.status_stage(p.status), 'nouveau') AS stage, t.hours,
+               coalesce(t.deal_value, p.estimated_budget_amount, 0) AS amount, t.chance
+        FROM sales.prospects p LEFT JOIN sales_internal.standings(company) t ON t.prospect_id = p.prospect_id
         WHERE p.company_id = company AND p.deleted_at IS NULL
     )
     SELECT sales_internal.local_day(sales_internal.now(), c.timezone), s.stage::text, s.place::integer,
-           count(p.prospect_id), coalesce(sum(p.amount), 0), coalesce(round(sum(p.amount * p.chance), 2), 0),
-           round((percentile_cont(0.5) WITHIN GROUP (
-               ORDER BY extract(epoch FROM sales_internal.now() - p.stage_entered_at)::float8 / 3600))::numeric, 1),
-           interval '0'
+           coalesce(p.prospects, 0), coalesce(p.amount, 0),
+           -- who has entered no stage yet has the chance of an entry
+           coalesce(round(p.expected + p.unentered * sales_internal.stage_chance(s.stage, o.deals, o.share), 2), 0),
+           round(p.hours::numeric, 1), interval '0'
     FROM sales.companies c
     CROSS JOIN unnest(enum_range(NULL::sales.funnel_stage)) WITH ORDINALITY AS s (stage, place)
-    LEFT JOIN person p USING (stage)
+    LEFT JOIN (SELECT x.stage, count(*) AS prospects, sum(x.amount) AS amount, coalesce(sum(x.amount * x.chance), 0) AS expected,
+                      coalesce(sum(x.amount) FILTER (WHERE x.chance IS NULL), 0) AS unentered,
+                      percentile_cont(0.5) WITHIN GROUP (ORDER BY x.hours) AS hours
+               FROM person x GROUP BY x.stage) p USING (stage)
+    LEFT JOIN sales_internal.stage_odds o ON o.company_id = c.company_id AND o.stage = s.stage
     WHERE c.company_id = company
-    GROUP BY c.timezone, s.stage, s.place
 $$;
 COMMENT ON FUNCTION sales_internal.funnel_now_of(uuid) IS 'What sales_bi.funnel_now shows, of a given company; for reports';
 REVOKE ALL ON FUNCTION sales_internal.funnel_now_of(uuid) FROM PUBLIC;
@@ -331,16 +320,12 @@ AS $$
         SELECT date_trunc('month', greatest(sales_internal.now(),
                    o.entered_at + make_interval(hours => least(coalesce(p.hours, 720), 87600)::integer))
                    AT TIME ZONE c.timezone)::date AS month,
-               v.amount, o.chance
-        FROM sales_internal.open_chances(company) o
+               coalesce(o.deal_value, s.estimated_budget_amount) AS amount, o.chance
+        FROM sales_internal.standings(company) o
         JOIN sales.companies c ON c.company_id = company
         JOIN sales.prospects s ON s.company_id = c.company_id AND s.prospect_id = o.prospect_id AND s.deleted_at IS NULL
-        CROSS JOIN LATERAL (SELECT coalesce(
-            (SELECT f.deal_value FROM sales.conversion_funnel f
-             WHERE f.company_id = c.company_id AND f.prospect_id = o.prospect_id AND f.deal_value IS NOT NULL
-             ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1), s.estimated_budget_amount)) AS v (amount)
         LEFT JOIN pace p ON p.stage = o.stage
-        WHERE v.amount > 0 AND isfinite(o.entered_at)
+        WHERE o.stage NOT IN ('client', 'perdu') AND coalesce(o.deal_value, s.estimated_budget_amount) > 0 AND isfinite(o.entered_at)
     )
     SELECT g.month, sales_internal.company_currency(company), g.deals, g.amount, round(g.expected, 2),
            -- Of a deal that is likelier lost than won the tenths are 0: an interval still holds what is expected.

@@ -53,16 +53,11 @@ COMMENT ON FUNCTION sales_internal.stage_chance(sales.funnel_stage, bigint, nume
     'Share of deals that are won, drawn towards the prior, which weighs as much as 5 deals';
 REVOKE ALL ON FUNCTION sales_internal.stage_chance(sales.funnel_stage, bigint, numeric) FROM PUBLIC;
 
--- How a company's deals went on from a stage, given that they had been in it for
--- some hours: all (from_hours 0), those that stayed as long as a quarter, a half
--- ... of those that left it did, and those that stayed longer than any of these.
---
--- Deals that are still open are no losses, and no wins either: leaving them out
--- would call a stage promising where nine in ten are never heard of again.  So
--- the share is an Aalen-Johansen estimate: deals are put in order of the time
--- from entry to decision, or to now; each decision takes its part of those that
--- were open just before, and the wins' parts add up.  A prospect that passed a
--- stage more than once counts with its last entry.
+-- How a company's deals went on from a stage: all (from_hours 0), those that
+-- stayed as long as a quarter, a half ... of those that left it did, and those
+-- that stayed longer than any of these.  src/funnel/outlook.c says how, and what
+-- open deals count for.  A prospect that passed a stage more than once counts
+-- with its last entry.
 -- `deals` is how many the share rests on: the decided ones, and open ones that
 -- have waited longer than three in four of the decided (90 days where none is).
 -- `leaves` is the share of deals that leave the stage at all and `pace` the mean
@@ -70,62 +65,8 @@ REVOKE ALL ON FUNCTION sales_internal.stage_chance(sales.funnel_stage, bigint, n
 -- with the weight of 4 deals.
 CREATE OR REPLACE FUNCTION sales_internal.stage_outlook(company uuid, only_stage sales.funnel_stage DEFAULT NULL)
 RETURNS TABLE (stage sales.funnel_stage, from_hours float8, deals bigint, share numeric, leaves float8, pace float8)
-LANGUAGE sql STABLE ROWS 24
-SET search_path = pg_catalog, pg_temp
-AS $$
-    WITH entry AS MATERIALIZED (
-        SELECT f.prospect_id, f.stage, f.stage_entered_at AS at,
-               lead(f.stage_entered_at) OVER w AS next_at,
-               last_value(f.stage) OVER whole AS final_stage, last_value(f.stage_entered_at) OVER whole AS final_at,
-               row_number() OVER (PARTITION BY f.prospect_id, f.stage ORDER BY f.stage_entered_at DESC, f.funnel_id DESC) AS nth
-        FROM sales.conversion_funnel f
-        WHERE f.company_id = company AND f.stage_entered_at <= sales_internal.now()
-        WINDOW w AS (PARTITION BY f.prospect_id ORDER BY f.stage_entered_at, f.funnel_id),
-               whole AS (w ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-    ), episode AS MATERIALIZED (
-        SELECT e.stage,
-               extract(epoch FROM coalesce(e.next_at, sales_internal.now()) - e.at)::float8 / 3600 AS stayed,
-               extract(epoch FROM CASE WHEN e.final_stage IN ('client', 'perdu') THEN e.final_at
-                                       ELSE sales_internal.now() END - e.at)::float8 / 3600 AS waited,
-               e.next_at IS NOT NULL AS left_it, e.final_stage = 'client' AS won, e.final_stage IN ('client', 'perdu') AS decided
-        FROM entry e
-        WHERE e.nth = 1 AND e.stage NOT IN ('client', 'perdu') AND (e.stage = only_stage OR only_stage IS NULL)
-    ), stay AS MATERIALIZED (
-        SELECT e.stage, max(e.stayed) FILTER (WHERE e.left_it) AS longest,
-               percentile_disc(ARRAY[0.25, 0.5, 0.75, 0.9, 0.97]) WITHIN GROUP (ORDER BY e.stayed)
-                   FILTER (WHERE e.left_it) AS hours,
-               count(*) FILTER (WHERE e.left_it) AS leavers,
-               (coalesce(sum(e.stayed) FILTER (WHERE e.left_it), 0) + 4 * 720) / (count(*) FILTER (WHERE e.left_it) + 4) AS pace
-        FROM episode e GROUP BY e.stage
-    ), tempo AS MATERIALIZED (
-        SELECT y.stage, y.pace, (y.leavers + 4 * 0.7::float8) / (y.leavers + 4 + (
-            SELECT count(*) FROM episode e
-            WHERE e.stage = y.stage AND NOT e.left_it AND e.stayed > coalesce(y.hours[4], 720))) AS leaves
-        FROM stay y
-    ), threshold AS (
-        SELECT DISTINCT x.stage, h.hours
-        FROM stay x
-        CROSS JOIN LATERAL (SELECT 0 AS hours UNION ALL SELECT unnest(x.hours) UNION ALL SELECT x.longest + 1) AS h
-        WHERE h.hours IS NOT NULL
-    ), member AS (
-        SELECT t.stage, t.hours, e.waited, e.won, e.decided,
-               count(*) OVER (PARTITION BY t.stage, t.hours) + 1
-               - row_number() OVER (PARTITION BY t.stage, t.hours ORDER BY e.waited, e.decided DESC, e.won DESC) AS at_risk
-        FROM threshold t JOIN episode e ON e.stage = t.stage AND e.stayed >= t.hours
-    ), step AS (
-        SELECT m.*, coalesce(sum(CASE WHEN m.decided AND m.at_risk > 1 THEN ln(1 - 1.0::float8 / m.at_risk) ELSE 0 END)
-                   OVER (PARTITION BY m.stage, m.hours ORDER BY m.at_risk DESC
-                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS log_open
-        FROM member m
-    ), usual AS MATERIALIZED (
-        SELECT m.stage, m.hours, percentile_disc(0.75) WITHIN GROUP (ORDER BY m.waited) AS waited
-        FROM member m WHERE m.decided GROUP BY m.stage, m.hours
-    )
-    SELECT s.stage, s.hours, count(*) FILTER (WHERE s.decided OR s.waited > coalesce(u.waited, 2160)),
-           least(1, coalesce(sum(exp(s.log_open) / s.at_risk) FILTER (WHERE s.won), 0))::numeric, t.leaves, t.pace
-    FROM step s LEFT JOIN usual u USING (stage, hours) JOIN tempo t USING (stage)
-    GROUP BY s.stage, s.hours, t.leaves, t.pace
-$$;
+    AS 'MODULE_PATHNAME', 'sales_stage_outlook'
+    LANGUAGE C STABLE ROWS 24;
 COMMENT ON FUNCTION sales_internal.stage_outlook(uuid, sales.funnel_stage) IS
     'Of deals that were in a stage for at least so many hours, the share that is won in the end, open ones reckoned with';
 REVOKE ALL ON FUNCTION sales_internal.stage_outlook(uuid, sales.funnel_stage) FROM PUBLIC;
@@ -492,61 +433,24 @@ COMMENT ON FUNCTION sales.enter_stage(uuid, text, numeric, text) IS
 REVOKE ALL ON FUNCTION sales.enter_stage(uuid, text, numeric, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.enter_stage(uuid, text, numeric, text) TO sales_app;
 
--- What a stage's chance becomes while nothing happens.  Deals that leave the
--- stage do so after an exponential time of mean `pace`; the rest stay for ever.
--- Who has waited is ever more likely to be one of the rest.
+-- src/funnel/outlook.c says how.
 CREATE OR REPLACE FUNCTION sales_internal.waiting_chance(chance float8, leaves float8, pace float8, hours float8) RETURNS float8
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT least(chance, leaves) * left_open / (leaves * left_open + 1 - leaves)
-    FROM (SELECT exp(-least(hours / pace, 50))) AS x (left_open)
-$$;
+    AS 'MODULE_PATHNAME', 'sales_waiting_chance'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION sales_internal.waiting_chance(float8, float8, float8, float8) IS
     'Chance of a win of a deal that has been in its stage for so many hours, where the stage''s own chance is known';
 REVOKE ALL ON FUNCTION sales_internal.waiting_chance(float8, float8, float8, float8) FROM PUBLIC;
 
 -- By stage, then by the time spent in it: what deals did that stayed as long is
 -- drawn towards waiting_chance() with the weight of 10 deals.  `deals` is how
--- many the chance rests on, these 10 included.
-CREATE OR REPLACE FUNCTION sales_internal.open_chances(company uuid, only_prospect uuid DEFAULT NULL)
-RETURNS TABLE (prospect_id uuid, stage sales.funnel_stage, entered_at timestamptz, chance numeric, deals numeric)
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    WITH target AS MATERIALIZED (
-        SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage, f.stage_entered_at,
-               greatest(extract(epoch FROM sales_internal.now() - f.stage_entered_at)::float8 / 3600, 0) AS hours
-        FROM sales.conversion_funnel f
-        WHERE f.company_id = company AND (f.prospect_id = only_prospect OR only_prospect IS NULL)
-        ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
-    ), outlook AS MATERIALIZED (
-        SELECT o.stage, o.from_hours, o.deals, o.leaves, o.pace, f.chance AS at_entry,
-               o.deals * CASE WHEN o.from_hours = 0 THEN f.chance ELSE o.share END AS wins
-        FROM (SELECT *, first_value(x.deals) OVER w AS all_deals, first_value(x.share) OVER w AS all_share
-              FROM sales_internal.stage_outlook(company, (SELECT t.stage FROM target t WHERE only_prospect IS NOT NULL)) x
-              WINDOW w AS (PARTITION BY x.stage ORDER BY x.from_hours)) AS o
-        CROSS JOIN LATERAL (SELECT sales_internal.stage_chance(o.stage, o.all_deals, o.all_share)) AS f (chance)
-    ), span AS MATERIALIZED (
-        SELECT *, lead(o.from_hours) OVER w AS to_hours, lead(o.wins) OVER w AS next_wins, lead(o.deals) OVER w AS next_deals
-        FROM outlook o WINDOW w AS (PARTITION BY o.stage ORDER BY o.from_hours)
-    )
-    -- Between two thresholds the evidence goes straight from one to the other.
-    SELECT t.prospect_id, t.stage, t.stage_entered_at,
-           CASE WHEN t.stage IN ('client', 'perdu') OR s.stage IS NULL THEN sales_internal.stage_prior(t.stage)
-                ELSE ((k.wins + 10 * sales_internal.waiting_chance(s.at_entry::float8, s.leaves, s.pace, t.hours)) / (k.deals + 10))::numeric END,
-           coalesce(k.deals::numeric, 0) + 10
-    FROM target t
-    LEFT JOIN span s ON s.stage = t.stage AND t.hours >= s.from_hours AND (t.hours < s.to_hours OR s.to_hours IS NULL)
-    CROSS JOIN LATERAL (
-        SELECT s.wins::float8 + coalesce((s.next_wins - s.wins)::float8 * p.part, 0) AS wins,
-               s.deals::float8 + coalesce((s.next_deals - s.deals)::float8 * p.part, 0) AS deals
-        FROM (SELECT (t.hours - s.from_hours) / (s.to_hours - s.from_hours)) AS p (part)) AS k
-    WHERE only_prospect IS NOT NULL OR t.stage NOT IN ('client', 'perdu')
-$$;
-COMMENT ON FUNCTION sales_internal.open_chances(uuid, uuid) IS
-    'Chance of a win of each open prospect (or of one), from how the company''s deals went that were in the stage as long';
-REVOKE ALL ON FUNCTION sales_internal.open_chances(uuid, uuid) FROM PUBLIC;
+-- many the chance rests on, these 10 included; deal_value the last that was given.
+CREATE OR REPLACE FUNCTION sales_internal.standings(company uuid, only_prospect uuid DEFAULT NULL)
+RETURNS TABLE (prospect_id uuid, stage sales.funnel_stage, entered_at timestamptz, hours float8, deal_value numeric, chance numeric, deals numeric)
+    AS 'MODULE_PATHNAME', 'sales_standings'
+    LANGUAGE C STABLE ROWS 100000;
+COMMENT ON FUNCTION sales_internal.standings(uuid, uuid) IS
+    'Of each prospect that has entered a stage (or of one): its stage, for how many hours, the deal''s value, and the chance of a win from how the company''s deals went that were in the stage as long';
+REVOKE ALL ON FUNCTION sales_internal.standings(uuid, uuid) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales.conversion_probability(prospect_id uuid) RETURNS numeric
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -565,7 +469,7 @@ BEGIN
             USING ERRCODE = 'no_data_found', HINT = 'Give the prospect_id of one of your company''s prospects.';
     END IF;
     RETURN coalesce(
-        (SELECT round(chance, 2) FROM sales_internal.open_chances(company, conversion_probability.prospect_id)),
+        (SELECT round(chance, 2) FROM sales_internal.standings(company, conversion_probability.prospect_id)),
         -- In no stage yet: as if it entered the one of its status now.
         (SELECT round(sales_internal.stage_chance(s.stage, o.deals, o.share), 2)
          FROM (VALUES (coalesce(sales_internal.status_stage(person.status), 'nouveau'))) AS s (stage)

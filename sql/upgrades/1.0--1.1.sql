@@ -75,3 +75,6 @@ DROP FUNCTION sales_internal.changed_prospects(uuid, timestamptz);
 ALTER TABLE sales_internal.scoring_state ADD COLUMN IF NOT EXISTS seal_no bigint, ADD COLUMN IF NOT EXISTS failed_at timestamptz;
 COMMENT ON COLUMN sales_internal.scoring_state.seal_no IS 'Last link of the audit chain whose rows the scores have seen; null: all are to be made';
 COMMENT ON COLUMN sales_internal.scoring_state.failed_at IS 'When scoring failed, if it did the last time';
+
+-- standings() gives what it gave, and more.
+DROP FUNCTION sales_internal.open_chances(uuid, uuid);

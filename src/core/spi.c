@@ -15,10 +15,13 @@
 #include "catalog/pg_type.h"
 #include "core/spi.h"
 #include "miscadmin.h"
+#include "nodes/params.h"
+#include "tcop/dest.h"
 #include "tenancy/context.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
+#include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -180,6 +183,63 @@ spi_run_kept_as_owner(const char *sql, bool read_only, long limit, int nargs,
 					  const SpiArg *args)
 {
 	return run_as_owner(sql, true, read_only, limit, nargs, args);
+}
+
+/* --- rows as they come --- */
+
+typedef struct ScanReceiver
+{
+	DestReceiver dest;
+	SpiTaker	taker;
+	void	   *state;
+	MemoryContext row;
+} ScanReceiver;
+
+static void
+start_scan(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	ScanReceiver *scan = (ScanReceiver *) self;
+	MemoryContext before = MemoryContextSwitchTo(scan->row);
+
+	slot_getallattrs(slot);
+	scan->taker(slot, scan->state);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(scan->row);
+	return true;
+}
+
+static void
+end_scan(DestReceiver *self)
+{
+}
+
+void
+spi_scan(const char *sql, int nargs, const SpiArg *args, SpiTaker taker, void *state)
+{
+	ScanReceiver scan = {
+		{receive_row, start_scan, end_scan, end_scan, DestNone}, taker, state,
+		AllocSetContextCreate(CurrentMemoryContext, "scanned row", ALLOCSET_DEFAULT_SIZES)
+	};
+	SPIExecuteOptions options = {0};
+	int			nestlevel;
+	int			rc;
+
+	options.read_only = true;
+	options.dest = &scan.dest;
+	options.params = makeParamList(nargs);
+	for (int i = 0; i < nargs; i++)
+		options.params->params[i] = (ParamExternData) {args[i].value, args[i].isnull, PARAM_FLAG_CONST, args[i].type};
+	nestlevel = pin_search_path();
+	rc = SPI_execute_extended(sql, &options);
+	unpin_search_path(nestlevel);
+	if (rc < 0)
+		elog(ERROR, "query failed (%s): %s", SPI_result_code_string(rc), sql);
+	MemoryContextDelete(scan.row);
 }
 
 static char *

@@ -43,6 +43,14 @@ extern uint64 spi_run_as_owner(const char *sql, bool read_only, long limit, int 
 extern uint64 spi_run_kept_as_owner(const char *sql, bool read_only, long limit, int nargs,
 									const SpiArg *args);
 
+typedef void (*SpiTaker) (TupleTableSlot *slot, void *state);
+
+/*
+ * As spi_run, for a query that only reads: hands its rows over as they come and keeps
+ * none.  What the taker allocates is gone with the next row.
+ */
+extern void spi_scan(const char *sql, int nargs, const SpiArg *args, SpiTaker taker, void *state);
+
 /*
  * Error 40001 in a transaction whose snapshot is old (REPEATABLE READ, SERIALIZABLE),
  * if the query, which returns one text at most, says something else of what is

@@ -23,7 +23,6 @@
 #include "miscadmin.h"
 #include "scoring/bins.h"
 #include "scoring/relation.h"
-#include "tcop/dest.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -167,54 +166,10 @@ scoring_relation_name(Oid relation)
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), name);
 }
 
-typedef struct ScanReceiver
-{
-	DestReceiver dest;
-	RowTaker	taker;
-	void	   *state;
-	MemoryContext row;
-} ScanReceiver;
-
-static void
-start_scan(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-static bool
-receive_row(TupleTableSlot *slot, DestReceiver *self)
-{
-	ScanReceiver *scan = (ScanReceiver *) self;
-	MemoryContext before = MemoryContextSwitchTo(scan->row);
-
-	slot_getallattrs(slot);
-	scan->taker(slot, scan->state);
-	MemoryContextSwitchTo(before);
-	MemoryContextReset(scan->row);
-	return true;
-}
-
-static void
-end_scan(DestReceiver *self)
-{
-}
-
 void
-scoring_scan(Oid relation, RowTaker taker, void *state)
+scoring_scan(Oid relation, SpiTaker taker, void *state)
 {
-	ScanReceiver scan = {
-		{receive_row, start_scan, end_scan, end_scan, DestNone}, taker, state,
-		AllocSetContextCreate(CurrentMemoryContext, "scored row", ALLOCSET_DEFAULT_SIZES)
-	};
-	SPIExecuteOptions options = {0};
-	char	   *sql = psprintf("SELECT * FROM %s", scoring_relation_name(relation));
-	int			code;
-
-	options.read_only = true;
-	options.dest = &scan.dest;
-	code = SPI_execute_extended(sql, &options);
-	if (code < 0)
-		elog(ERROR, "reading %s: %s", sql, SPI_result_code_string(code));
-	MemoryContextDelete(scan.row);
+	spi_scan(psprintf("SELECT * FROM %s", scoring_relation_name(relation)), 0, NULL, taker, state);
 }
 
 /* --- rows to learn from --- */

@@ -2,6 +2,7 @@
 #define SALES_SCORING_RELATION_H
 
 #include "core/json.h"
+#include "core/spi.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "scoring/learner.h"
@@ -42,11 +43,8 @@ typedef struct Rows
 	int64		seen;			/* rows with a label, those not sampled included */
 } Rows;
 
-/* What scoring_scan() calls for each row. */
-typedef void (*RowTaker) (TupleTableSlot *slot, void *state);
-
 /* Reads all rows of a relation that the user may read; SPI must be connected. */
-extern void scoring_scan(Oid relation, RowTaker taker, void *state);
+extern void scoring_scan(Oid relation, SpiTaker taker, void *state);
 
 /*
  * Reads the rows of `source` that have a label, in an order that depends on

@@ -28,7 +28,7 @@ SELECT helpers.company('alpha'), id, stage::sales.funnel_stage, at FROM moves WH
 SET sales_assistant.clock = '2025-11-01 00:00+00';
 CREATE TEMP TABLE guess AS
 SELECT o.*, EXISTS (SELECT FROM moves m WHERE m.id = o.prospect_id AND m.stage = 'client') AS won
-FROM sales_internal.open_chances(helpers.company('alpha')) o;
+FROM sales_internal.standings(helpers.company('alpha')) o WHERE o.stage NOT IN ('client', 'perdu');
 GRANT SELECT ON guess TO sales_app;
 \set ECHO all
 SELECT count(*) BETWEEN 500 AND 900 AS open, count(*) FILTER (WHERE won) BETWEEN 15 AND 50 AS wins,
@@ -55,7 +55,7 @@ INSERT INTO sales.conversion_funnel (company_id, prospect_id, stage, stage_enter
 SELECT company_id, prospect_id, 'client', '2025-01-01'::timestamptz + last_name::int * interval '2 days'
 FROM sales.prospects WHERE company_id = helpers.company('beta') AND last_name::int <= 6;
 SELECT entered_at > '2025-06-01' AS fresh, count(*), min(chance) > 0.2 AS likely, max(chance) < 0.02 AS forlorn, min(deals) >= 10 AS evidence
-FROM sales_internal.open_chances(helpers.company('beta')) GROUP BY 1 ORDER BY 1;
+FROM sales_internal.standings(helpers.company('beta')) WHERE stage NOT IN ('client', 'perdu') GROUP BY 1 ORDER BY 1;
 -- Time only ever takes from a chance.
 SELECT bool_and(b < a) AS falls, bool_and(a BETWEEN 0 AND 0.4) AS between
 FROM (SELECT sales_internal.waiting_chance(0.4, 0.7, 720, h) AS a, sales_internal.waiting_chance(0.4, 0.7, 720, h + 24) AS b FROM generate_series(0, 8000, 24) AS h) AS x;
