@@ -5,7 +5,7 @@
  * A tenant's URL must not reach the database server's own network.  What
  * counts is the address that is connected to, not the name: names are looked
  * up by the library and may change between a check and the connection.  So the
- * check sits where the socket is opened (see http.c), and this file says which
+ * check sits where the socket is opened (see transfer.c), and this file says which
  * addresses are public.  Before that the URL itself is judged, strictly: where
  * two programs could read two hosts out of it (a user name, a backslash, an
  * address in octal, digits of another script) it is refused.  For IPv6 that is 2000::/3 less the parts of it

@@ -1,13 +1,12 @@
 /*
  * request.c
- *		From a request in JSON to a libcurl handle: HTTP(S), SMTP(S), IMAP(S),
- *		FTP(S) and SFTP; bounded, verified, and only to where the guard lets it.
+ *		From a request in JSON to a libcurl handle; bounded, verified, and only to
+ *		where the guard lets it.  What is not HTTP is in session.c, what comes and
+ *		goes on the wire in transfer.c.
  *
- * Nothing in a libcurl callback throws or pallocs: libcurl's frames lie
- * between, and a longjmp over them would break its state.  libcurl never follows
- * a redirect by itself: http_call_follow() has the guard judge the next URL as
- * it judged the first, and leaves the key behind.  Proxies are never used, as
- * the guard could not see past them.
+ * libcurl never follows a redirect by itself: http_call_follow() has the guard judge
+ * the next URL as it judged the first, and leaves the key behind.  Proxies are never
+ * used, as the guard could not see past them.
  */
 #include "postgres.h"
 
@@ -20,138 +19,16 @@
 #include "core/json.h"
 #include "http/dns.h"
 #include "http/guard.h"
-#include "http/hostkey.h"
 #include "http/http.h"
-#include "http/loginkey.h"
+#include "http/session.h"
+#include "http/transfer.h"
 
 #define DEFAULT_TIMEOUT_MS 30000
 #define MAX_TIMEOUT_MS 600000
 #define DEFAULT_MAX_BYTES (1024 * 1024)
 #define LIMIT_MAX_BYTES (64 * 1024 * 1024)
-#define MAX_HEADERS_SIZE 65536
 #define CONNECT_TIMEOUT_MS 10000
 #define MAX_REDIRECTS 5
-
-/* --- callbacks --- */
-
-static curl_socket_t
-open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
-{
-	HttpCall   *call = data;
-
-	if (purpose != CURLSOCKTYPE_IPCXN ||
-		(!call->host_allowed && !guard_is_public(&address->addr) &&
-		 !guard_is_allowed_address(&address->addr)))
-	{
-		call->blocked = true;
-		return CURL_SOCKET_BAD;
-	}
-	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
-static size_t
-take_body(char *data, size_t size, size_t count, void *arg)
-{
-	HttpCall   *call = arg;
-	size_t		bytes = size * count;
-
-	if (call->body_size + bytes > call->max_bytes)
-	{
-		call->too_large = true;
-		return 0;
-	}
-	if (call->body_size + bytes + 1 > call->body_capacity)
-	{
-		size_t		capacity = Max(call->body_capacity * 2, call->body_size + bytes + 1);
-		char	   *grown = realloc(call->body, capacity);
-
-		if (grown == NULL)
-			return 0;
-		call->body = grown;
-		call->body_capacity = capacity;
-	}
-	memcpy(call->body + call->body_size, data, bytes);
-	call->body_size += bytes;
-	call->body[call->body_size] = '\0';
-	return bytes;
-}
-
-static size_t
-take_header(char *data, size_t size, size_t count, void *arg)
-{
-	HttpCall   *call = arg;
-	size_t		bytes = size * count;
-	size_t		length = bytes;
-	char	   *grown;
-
-	if (bytes > 5 && strncmp(data, "HTTP/", 5) == 0)
-	{
-		/* A new response begins, as after "100 Continue". */
-		call->response_headers_size = 0;
-		return bytes;
-	}
-	while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r'))
-		length--;
-	/* (a NUL, which some versions of libcurl let through, would hide the end of the line) */
-	if (length == 0 || memchr(data, ':', length) == NULL || memchr(data, '\0', length) != NULL)
-		return bytes;
-	if (call->response_headers_size + length + 2 > MAX_HEADERS_SIZE)
-	{
-		call->too_large = true;
-		return 0;
-	}
-	grown = realloc(call->response_headers, call->response_headers_size + length + 2);
-	if (grown == NULL)
-		return 0;
-	call->response_headers = grown;
-	memcpy(grown + call->response_headers_size, data, length);
-	for (char *p = grown + call->response_headers_size; *p != ':'; p++)
-		*p = pg_ascii_tolower((unsigned char) *p);
-	call->response_headers_size += length;
-	grown[call->response_headers_size++] = '\n';
-	grown[call->response_headers_size] = '\0';
-	return bytes;
-}
-
-/* Keeps the last reply of a mail server, its lines joined. */
-static size_t
-take_reply(char *data, size_t size, size_t count, void *arg)
-{
-	HttpCall   *call = arg;
-	size_t		bytes = size * count;
-	size_t		length = bytes;
-	size_t		used = call->reply_goes_on ? strlen(call->reply) : 0;
-
-	/* the answer to libcurl's QUIT says nothing of the mail */
-	if (bytes >= 3 && strncmp(data, "221", 3) == 0)
-		return bytes;
-	while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r'))
-		length--;
-	call->reply_goes_on = length > 3 && data[3] == '-';
-	if (used > 0 && used + 1 < sizeof(call->reply))
-		call->reply[used++] = ' ';
-	length = Min(length, sizeof(call->reply) - 1 - used);
-	memcpy(call->reply + used, data, length);
-	call->reply[used + length] = '\0';
-	return bytes;
-}
-
-static size_t
-discard(char *data, size_t size, size_t count, void *arg)
-{
-	return size * count;
-}
-
-static size_t
-give_upload(char *into, size_t size, size_t count, void *arg)
-{
-	HttpCall   *call = arg;
-	size_t		bytes = Min(size * count, call->upload_size - call->upload_sent);
-
-	memcpy(into, call->upload + call->upload_sent, bytes);
-	call->upload_sent += bytes;
-	return bytes;
-}
 
 /* --- building a call --- */
 
@@ -364,114 +241,6 @@ set_content(HttpCall *call, json_t *request)
 	return NULL;
 }
 
-/* An address that can stand in a command of SMTP. */
-static bool
-is_mail_address(const char *address)
-{
-	return address != NULL && strchr(address, '@') != NULL && strlen(address) < 255 &&
-		strpbrk(address, " \t\r\n<>\"(),:;") == NULL;
-}
-
-/* Login and encryption of a session of SMTP or IMAP. */
-static void
-set_login(HttpCall *call, json_t *session, const char *secret)
-{
-	const char *user = json_string_value(json_object_get(session, "user"));
-	const char *tls = json_string_value(json_object_get(session, "tls"));
-	bool		optional = call->host_allowed && (tls == NULL || strcmp(tls, "required") != 0);
-
-	curl_easy_setopt(call->easy, CURLOPT_USE_SSL,
-					 (long) (optional ? CURLUSESSL_TRY : CURLUSESSL_ALL));
-	if (user != NULL && secret != NULL)
-	{
-		curl_easy_setopt(call->easy, CURLOPT_USERNAME, user);
-		curl_easy_setopt(call->easy, CURLOPT_PASSWORD, secret);
-	}
-}
-
-static const char *
-set_mail(HttpCall *call, json_t *mail, const char *secret)
-{
-	const char *from = json_string_value(json_object_get(mail, "from"));
-	const char *message = json_string_value(json_object_get(mail, "message"));
-	json_t	   *to = json_object_get(mail, "to");
-	CURL	   *easy = call->easy;
-
-	if (!is_mail_address(from) || json_array_size(to) == 0 || message == NULL)
-		return "the mail needs from, to and message";
-	for (size_t i = 0; i < json_array_size(to); i++)
-	{
-		const char *address = json_string_value(json_array_get(to, i));
-		struct curl_slist *list;
-
-		if (!is_mail_address(address))
-			return "a recipient is no mail address";
-		list = curl_slist_append(call->recipients, address);
-		if (list == NULL)
-			return "out of memory";
-		call->recipients = list;
-	}
-	call->upload = strdup(message);
-	if (call->upload == NULL)
-		return "out of memory";
-	call->upload_size = strlen(message);
-	curl_easy_setopt(easy, CURLOPT_MAIL_FROM, from);
-	curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, call->recipients);
-	curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-	curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_upload);
-	curl_easy_setopt(easy, CURLOPT_READDATA, call);
-	curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t) call->upload_size);
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_reply);
-	set_login(call, mail, secret);
-	return NULL;
-}
-
-static const char *
-set_imap(HttpCall *call, json_t *imap, const char *secret)
-{
-	const char *command = json_string_value(json_object_get(imap, "command"));
-	CURL	   *easy = call->easy;
-
-	if (command == NULL || strpbrk(command, "\r\n") != NULL)
-		return "the mailbox needs a command of one line";
-	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, command);
-	/* Literals come by the lines of the session alone; see imap.c of libcurl. */
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, discard);
-	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 262144L);
-	/* What a hostile mail could confuse ends with its call. */
-	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
-	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
-	set_login(call, imap, secret);
-	return NULL;
-}
-
-/* A file by FTP or SFTP, or the names in a folder. */
-static const char *
-set_file(HttpCall *call, json_t *file, const char *url, const char *secret)
-{
-	CURL	   *easy = call->easy;
-	bool		by_key = http_is_login_key(secret);
-	const char *problem;
-
-	set_login(call, file, by_key ? NULL : secret);
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, discard);
-	curl_easy_setopt(easy, CURLOPT_FTP_SKIP_PASV_IP, 1L);
-	if (json_is_true(json_object_get(file, "list")))
-	{
-		if (url[strlen(url) - 1] != '/')
-			return "the URL of a folder ends with a slash";
-		curl_easy_setopt(easy, CURLOPT_DIRLISTONLY, 1L);
-	}
-	if (pg_strncasecmp(url, "sftp:", 5) != 0)
-		return by_key ? "a private key logs in at sftp alone" : NULL;
-	curl_easy_setopt(easy, CURLOPT_SSH_AUTH_TYPES, (long) (CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
-	problem = http_pin_host_key(call, json_string_value(json_object_get(file, "host_key")));
-	if (problem == NULL && by_key)
-		problem = http_login_by_key(call, json_string_value(json_object_get(file, "user")), secret);
-	return problem;
-}
-
 static void
 set_common(HttpCall *call, long timeout)
 {
@@ -490,12 +259,7 @@ set_common(HttpCall *call, long timeout)
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) CONNECT_TIMEOUT_MS);
 	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "sales_assistant");
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
-	curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+	http_set_transfer(call);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
 }
 
@@ -551,11 +315,11 @@ set_call(HttpCall *call, CURLU *url, json_t *request, const char *secret)
 	switch (call->kind)
 	{
 		case HTTP_MAIL:
-			return set_mail(call, mail, secret);
+			return http_set_mail(call, mail, secret);
 		case HTTP_IMAP:
-			return set_imap(call, imap, secret);
+			return http_set_imap(call, imap, secret);
 		case HTTP_FILE:
-			return set_file(call, file, text, secret);
+			return http_set_file(call, file, text, secret);
 		case HTTP_WEB:
 			break;
 	}
