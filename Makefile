@@ -27,7 +27,7 @@ DATA       = $(wildcard sql/releases/$(EXTENSION)--*.sql)
 # Isolation tests and regression tests share expected/, so their names differ.
 EXTRA_CLEAN = $(SQL_JOINED) $(UPGRADES) results output_iso tmp_check log regression.diffs regression.out
 
-PG_CPPFLAGS = -Isrc $(shell xml2-config --cflags 2>/dev/null) $(shell pkg-config --cflags gmime-3.0 2>/dev/null)
+PG_CPPFLAGS = -Isrc -DSALES_VERSION='"$(EXTVERSION)"' $(shell xml2-config --cflags 2>/dev/null) $(shell pkg-config --cflags gmime-3.0 2>/dev/null)
 PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
               -Wno-missing-field-initializers -Wno-cast-function-type $(EXTRA_CFLAGS)
 SHLIB_LINK  = -lcurl -ljansson -lcrypto -lssl -lxml2 -lidn2 -lcrypt -lcares -ldl \

@@ -101,8 +101,11 @@ BEGIN
         RAISE undefined_table USING MESSAGE = format('this version has no table %s of companies', place.name),
             HINT = 'Import into the version that the rows were exported from, or a later one.';
     END IF;
+    IF sales_internal.citus_tables() <> '{}' THEN
+        SET LOCAL citus.propagate_set_commands = 'local';
+    END IF;
     -- The rows come as a restored dump does: no trigger audits, marks or seals them again.
-    PERFORM set_config('session_replication_role', 'replica', true);
+    SET LOCAL session_replication_role = replica;
     FOR place IN
         SELECT t.target,
                (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
@@ -116,7 +119,7 @@ BEGIN
     LOOP
         EXECUTE format('INSERT INTO %s (%s) SELECT %s FROM %s s WHERE s.table_name = %L', place.target, place.columns, place.values, source, place.target);
     END LOOP;
-    PERFORM set_config('session_replication_role', 'origin', true);
+    SET LOCAL session_replication_role = origin;
     PERFORM sales_internal.check_company_keys(company);
     RAISE LOG 'sales_assistant: company % was imported by %', company, session_user;
     RETURN company;

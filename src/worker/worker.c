@@ -22,6 +22,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "core/clock.h"
 #include "core/spi.h"
@@ -137,18 +138,64 @@ run_due_jobs(void)
 	return claim.jobs != NIL ? 0 : claim.sleep_ms;
 }
 
-static void
-step_is_installed(void *arg)
+/* What is in the database, for this library. */
+typedef enum Installed
 {
-	*(bool *) arg = OidIsValid(get_extension_oid("sales_assistant", true));
+	INSTALLED_NOT,
+	INSTALLED_OTHER,			/* another version: its update is still to come */
+	INSTALLED
+} Installed;
+
+static void
+step_look_at_extension(void *arg)
+{
+	*(Installed *) arg = INSTALLED_NOT;
+	if (!OidIsValid(get_extension_oid("sales_assistant", true)))
+		return;
+	spi_run_kept("SELECT 1 FROM pg_extension WHERE extname = 'sales_assistant' AND extversion = '" SALES_VERSION "'",
+				 true, 1, 0, NULL);
+	*(Installed *) arg = SPI_processed > 0 ? INSTALLED : INSTALLED_OTHER;
 }
 
-static bool
-is_installed(void)
+static Installed
+look_at_extension(void)
 {
-	bool		installed = false;
+	Installed	found = INSTALLED_NOT;
 
-	return worker_in_transaction(step_is_installed, &installed) == NULL && installed;
+	return worker_in_transaction(step_look_at_extension, &found) == NULL ? found : INSTALLED_NOT;
+}
+
+static void
+step_say_update(void *arg)
+{
+	ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					  errmsg("jobs of database \"%s\" wait: it has another version of sales_assistant than the server's library, " SALES_VERSION,
+							 get_database_name(MyDatabaseId)),
+					  errhint("Run ALTER EXTENSION sales_assistant UPDATE in it; its worker then goes on by itself.")));
+}
+
+/*
+ * New files and a restart come before ALTER EXTENSION UPDATE, which may be some
+ * time later and must find no worker in its way: until then nothing of ours is
+ * called.  False if the extension has gone, or the worker is to go.
+ */
+static bool
+await_update(void)
+{
+	Installed	found;
+	bool		said = false;
+
+	while ((found = look_at_extension()) == INSTALLED_OTHER && !slots_must_stop())
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!said)
+			(void) worker_in_transaction(step_say_update, NULL);
+		said = true;
+		slots_count(false, false, "the database awaits ALTER EXTENSION sales_assistant UPDATE");
+		slots_report(WORKER_IDLE, 0);
+		worker_wait(ERROR_PAUSE_MS);
+	}
+	return found == INSTALLED;
 }
 
 /*
@@ -190,15 +237,17 @@ start(Oid database)
 	bool		is_mine = false;
 
 	worker_connect(database, "sales_assistant worker", 0);
-	if (!is_installed())
+	if (look_at_extension() == INSTALLED_NOT)
 	{
 		slots_forget(database);
 		return false;
 	}
-	if (!slots_attach() || worker_in_transaction(step_take_over, &is_mine) != NULL || !is_mine)
+	if (!slots_attach())
+		return false;
+	calls_init();
+	if (!await_update() || worker_in_transaction(step_take_over, &is_mine) != NULL || !is_mine)
 		return false;
 	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_USERSET, PGC_S_OVERRIDE);
-	calls_init();
 	return true;
 }
 
@@ -247,7 +296,7 @@ sales_worker_main(Datum arg)
 		if (clock_monotonic() >= next_look)
 		{
 			/* DROP EXTENSION takes the worker with it. */
-			if (!is_installed())
+			if (!await_update())
 				break;
 			worker_run_tasks();
 			next_look = clock_monotonic() + BUSY_LOOK_MS * INT64CONST(1000);

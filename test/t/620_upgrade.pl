@@ -127,5 +127,25 @@ SELECT count(*) FROM sales.prospects WHERE company_id = sales.current_company_id
 	is_deeply(rows('restored'), rows($db), 'every row is as it was');
 	$node->safe_psql('postgres', 'DROP DATABASE restored');
 }
+
+# New files and a restart, and the update some time later: the worker says so once, calls nothing of the
+# old SQL, which may be of other forms, and goes on by itself.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'sales_assistant'");
+$node->safe_psql('postgres', "CREATE DATABASE waits");
+$node->safe_psql('waits', "CREATE EXTENSION sales_assistant VERSION '$released[0]'");
+my $log = -s $node->logfile;
+$node->restart;
+$node->poll_query_until('waits', q{SELECT count(*) = 1 FROM sales_internal.worker_slots() s WHERE to_jsonb(s) ->> 'last_error' ~ 'ALTER EXTENSION sales_assistant UPDATE'}) or die 'the worker does not say what it waits for';
+$node->safe_psql('waits', q{SELECT sales.create_company(n, lower(n) || '.test') FROM unnest('{Alpha,Beta}'::text[]) n;
+INSERT INTO sales.prospects (company_id, first_name, email) SELECT company_id, 'Ada', 'ada@x.test' FROM sales.companies;
+SELECT sales.set_tenant(company_id, NULL, false) FROM sales.companies WHERE name = 'Beta';
+SELECT sales.generate_message(prospect_id, 'email') FROM sales.prospects WHERE company_id = sales.current_company_id()});
+is($node->safe_psql('waits', q{SELECT string_agg(state::text, ' ') FROM sales_internal.jobs WHERE kind = 'generate_message'}), 'queued', 'a job of the version before waits');
+$node->safe_psql('waits', 'ALTER EXTENSION sales_assistant UPDATE');
+$node->poll_query_until('waits', q{SELECT state = 'done' FROM sales_internal.jobs WHERE kind = 'generate_message'}) or die 'the job that waited is not done after the update';
+is($node->safe_psql('waits', q{SELECT string_agg(c.name, ' ') FROM sales.messages m JOIN sales.companies c USING (company_id)}), 'Beta', 'and is done after the update, for its company');
+my @said = grep { /WARNING|ERROR|FATAL|PANIC/ } split /\n/, slurp_file($node->logfile, $log);
+is(scalar(@said), 1, 'a worker that meets the SQL of another version says so once, and has no error') || diag(join "\n", @said);
+like($said[0], qr/jobs of database "waits" wait: it has another version of sales_assistant than the server's library, \Q$current\E/, 'and it says what is to be done');
 $node->stop;
 done_testing();

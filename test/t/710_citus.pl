@@ -29,7 +29,7 @@ sub new_node
 {
 	my ($n) = @_;
 	my $node = PostgreSQL::Test::Cluster->new("node$n");
-	$node->init;
+	$node->init(has_archiving => 1, allows_streaming => 1);
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'citus,sales_assistant'\n$common" . <<'CONF');
 max_prepared_transactions = 200
 wal_level = logical
@@ -305,6 +305,46 @@ sql("SELECT sales.rotate_master_key('$new')");
 $c->poll_query_until('postgres', q{SELECT count(*) = 1 FROM unnest(sales_internal.key_names())}) or die 'the master key does not change';
 is($node[1]->safe_psql('postgres', 'SELECT sales_internal.key_fingerprint()'), sql('SELECT sales_internal.key_fingerprint()'), 'nodes have the new audit key');
 is(as('alpha', q{INSERT INTO sales.products (name) VALUES ('After'); SELECT bool_and(ok) FROM sales.verify_audit()}), 't', 'rows of before and after verify');
+
+# --- a company leaves for a plain server, and comes back ---
+sub move
+{
+	my ($from, $to, $file) = (@_, $c->basedir . '/company.rows');
+	$from->safe_psql('postgres', "\\copy (SELECT * FROM sales.export_company('$id{alpha}')) TO '$file'");
+	$from->safe_psql('postgres', "SELECT sales.delete_company('$id{alpha}')");
+	$to->safe_psql('postgres', qq{CREATE TEMP TABLE moved (table_name text, "row" jsonb);\n\\copy moved FROM '$file'\nSELECT sales.import_company('moved')});
+	return join "\n", sort split /\n/, slurp_file($file);
+}
+$plain->safe_psql('postgres', 'SELECT sales.delete_company(company_id) FROM sales.companies');
+my $here = move($c, $plain);
+is(move($plain, $c), $here, 'Alpha leaves for a plain server and comes back, with every row as it was');
+is(as('alpha', 'SELECT bool_and(ok) FROM sales.verify_audit(); SELECT count(*) FROM sales.check_metrics()'), "t\n0", 'its record verifies, and its metrics equal a recomputation');
+is(as('alpha', q{INSERT INTO sales.products (name) VALUES ('Audited'); SELECT count(*) FROM sales.audit_logs WHERE new_values ->> 'name' = 'Audited'}), '1', 'triggers are awake again');
+
+# --- the cluster restored from backups of its nodes, at a point that all of them have ---
+$_->backup('base') for @node;
+as('beta', q{INSERT INTO sales.products (name) VALUES ('Before the point')});
+my $beta_then = state_of_beta();
+sql(q{SELECT citus_create_restore_point('safe')});
+as('beta', q{INSERT INTO sales.products (name) VALUES ('After the point'); DELETE FROM sales.products WHERE name = 'Before the point'});
+my @lost = @node;
+@node = ();
+for my $old (@lost)
+{
+	my $segment = $old->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
+	$old->poll_query_until('postgres', "SELECT last_archived_wal >= '$segment' FROM pg_stat_archiver") or die 'WAL is not archived';
+	$old->stop('immediate');
+	my $new = PostgreSQL::Test::Cluster->new('restored_' . $old->name, port => $old->port);
+	$new->init_from_backup($old, 'base', has_restoring => 1, standby => 0);
+	chmod 0600, glob($new->data_dir . '/*.key*') or die;    # the copy of the backup has lost it
+	$new->append_conf('postgresql.conf', "recovery_target_name = 'safe'\nrecovery_target_action = promote\narchive_mode = off");
+	push @node, $new;
+}
+$_->start for reverse @node;
+$c = $node[0];
+$_->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'a node is not restored' for @node;
+is(state_of_beta(), $beta_then, 'a restored cluster has every row of that point, and none of later');
+is(as('beta', q{INSERT INTO sales.products (name) VALUES ('Goes on'); SELECT bool_and(ok) FROM sales.verify_audit()}), 't', 'and goes on');
 sql(q{SELECT sales.delete_company(company_id) FROM sales.companies WHERE domain = 'beta.test'});
 my $left = join ' ', grep { sql("SELECT count(*) FROM $_ WHERE company_id = '$id{beta}'") ne '0' }
   split /\n/, sql(q{SELECT c.oid::regclass FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'company_id'
