@@ -153,28 +153,39 @@ BEGIN
         SELECT x.v FROM sales_internal.import_changes c CROSS JOIN LATERAL (VALUES (c.before), (c.after)) x (v)
         WHERE c.company_id = company AND c.prospect_id = person AND x.v IS NOT NULL
     ), firsts AS (
-        SELECT DISTINCT sales_internal.regex_quote(trim(v ->> 'first_name')) AS name FROM versions WHERE length(trim(v ->> 'first_name')) >= 2 LIMIT 20
+        SELECT n.plain, sales_internal.regex_quote(n.plain) AS name
+        FROM (SELECT DISTINCT trim(v ->> 'first_name') AS plain FROM versions) n WHERE length(n.plain) >= 2 LIMIT 20
     ), lasts AS (
-        SELECT DISTINCT sales_internal.regex_quote(trim(v ->> 'last_name')) AS name FROM versions WHERE length(trim(v ->> 'last_name')) >= 2 LIMIT 20
+        SELECT n.plain, sales_internal.regex_quote(n.plain) AS name
+        FROM (SELECT DISTINCT trim(v ->> 'last_name') AS plain FROM versions) n WHERE length(n.plain) >= 2 LIMIT 20
+    ), emails AS (
+        SELECT DISTINCT lower(e.address) AS address FROM (SELECT trim(v ->> 'email') AS address FROM versions) e WHERE length(e.address) >= 5
     ), phones AS (
-        SELECT DISTINCT regexp_replace(v ->> 'phone', '\D', '', 'g') AS digits FROM versions
-    ), needles AS (
-        -- the last eight digits, whatever stands between and before them
-        SELECT '[+(]?(?:[0-9][ ./()-]*)*' || regexp_replace(right(digits, 8), '(\d)(?=\d)', '\1[ ./()-]*', 'g') AS needle FROM phones WHERE length(digits) >= 8
-        UNION
-        SELECT '(?:https?://)?(?:www\.)?' || sales_internal.regex_quote(rtrim(regexp_replace(u.url, '^https?://(www\.)?', '', 'i'), '/')) || '/?'
+        SELECT DISTINCT right(p.digits, 8) AS digits FROM (SELECT regexp_replace(v ->> 'phone', '\D', '', 'g') AS digits FROM versions) p WHERE length(p.digits) >= 8
+    ), profiles AS (
+        SELECT DISTINCT p.plain
         FROM versions CROSS JOIN LATERAL (VALUES (v ->> 'linkedin_url'), (v ->> 'twitter_url'), (v ->> 'blog_url')) u (url)
-        WHERE length(u.url) >= 8
+        CROSS JOIN LATERAL (SELECT rtrim(regexp_replace(u.url, '^https?://(www\.)?', '', 'i'), '/') AS plain) p
+        WHERE length(u.url) >= 8 AND p.plain <> ''
+    ), patterns AS (
+        -- the last eight digits, whatever stands between and before them
+        SELECT '[+(]?(?:[0-9][ ./()-]*)*' || regexp_replace(p.digits, '(\d)(?=\d)', '\1[ ./()-]*', 'g') AS pattern FROM phones p
         UNION
-        SELECT n.needle FROM firsts f CROSS JOIN lasts l
-        CROSS JOIN LATERAL (VALUES (f.name || '[\s,;]+' || l.name), (l.name || '[\s,;]+' || f.name)) n (needle)
+        SELECT '(?:https?://)?(?:www\.)?' || sales_internal.regex_quote(u.plain) || '/?' FROM profiles u
+        UNION
+        SELECT n.pattern FROM firsts f CROSS JOIN lasts l
+        CROSS JOIN LATERAL (VALUES (f.name || '[\s,;]+' || l.name), (l.name || '[\s,;]+' || f.name)) n (pattern)
     )
-    SELECT (SELECT string_agg(DISTINCT sales_internal.regex_quote(lower(e.address)) || '|' || sales_internal.regex_quote(replace(lower(e.address), '@', '%40')), '|')
-            FROM (SELECT trim(v ->> 'email') AS address FROM versions) e WHERE length(e.address) >= 5),
-           (SELECT string_agg(needle, '|') FROM needles),
+    SELECT (SELECT string_agg(sales_internal.regex_quote(e.address) || '|' || sales_internal.regex_quote(replace(e.address, '@', '%40')), '|') FROM emails e),
+           (SELECT string_agg(p.pattern, '|') FROM patterns p),
            (SELECT array_agg('^(?=.*\m' || f.name || '\M)(?=.*\m' || l.name || '\M)') FROM firsts f CROSS JOIN lasts l),
-           (SELECT '\m(?:' || string_agg(name, '|') || ')\M' FROM (SELECT name FROM firsts UNION SELECT name FROM lasts) n)
-    INTO emails, others, found.pairs, found.words;
+           (SELECT '\m(?:' || string_agg(n.name, '|') || ')\M' FROM (SELECT f.name FROM firsts f UNION SELECT l.name FROM lasts l) n),
+           (SELECT array_agg(n.needle) FROM (SELECT e.address FROM emails e UNION SELECT replace(e.address, '@', '%40') FROM emails e
+                                             UNION SELECT u.plain FROM profiles u) n (needle)),
+           (SELECT array_agg(p.digits) FROM phones p),
+           (SELECT array_agg(f.plain) FROM firsts f),
+           (SELECT array_agg(l.plain) FROM lasts l)
+    INTO emails, others, found.pairs, found.words, found.needles, found.numbers, found.firsts, found.lasts;
     found.sure := nullif(concat_ws('|', '(?<![[:alnum:]._%+-])(?:' || emails || ')(?![[:alnum:]])',
                                    '(?<![[:alnum:]])(?:' || others || ')(?![[:alnum:]])'), '');
     RETURN found;
@@ -184,10 +195,10 @@ COMMENT ON FUNCTION sales_internal.person_pattern(uuid, uuid) IS
     'Patterns of all e-mail addresses, numbers, profiles and names that a prospect has or had';
 REVOKE ALL ON FUNCTION sales_internal.person_pattern(uuid, uuid) FROM PUBLIC;
 
+-- Only texts that have one of the needles are given to the expressions.
 CREATE OR REPLACE FUNCTION sales_internal.mentions(body text, person sales_internal.person_pattern) RETURNS boolean
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce(body ~* (person).sure, false) OR coalesce(body ~* ANY ((person).pairs), false) $$;
+    AS 'MODULE_PATHNAME', 'sales_mentions'
+    LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION sales_internal.mentions(text, sales_internal.person_pattern) IS 'Does the text name the person?';
 REVOKE ALL ON FUNCTION sales_internal.mentions(text, sales_internal.person_pattern) FROM PUBLIC;
 
@@ -273,12 +284,8 @@ COMMENT ON FUNCTION sales_internal.person_keys(uuid, uuid) IS 'Keys of all rows 
 REVOKE ALL ON FUNCTION sales_internal.person_keys(uuid, uuid) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION sales_internal.holds_key(body text, keys uuid[]) RETURNS boolean
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT EXISTS (SELECT FROM regexp_matches(body, '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', 'g') m
-                   WHERE m[1]::uuid = ANY (keys))
-$$;
+    AS 'MODULE_PATHNAME', 'sales_holds_key'
+    LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION sales_internal.holds_key(text, uuid[]) IS 'Does one of the keys stand in the text?';
 REVOKE ALL ON FUNCTION sales_internal.holds_key(text, uuid[]) FROM PUBLIC;
 

@@ -9,7 +9,12 @@ COMMENT ON COLUMN sales.prospects.legal_hold IS 'Why erasure and retention must 
 CREATE TYPE sales_internal.person_pattern AS (
     sure text,          -- addresses, numbers, profiles, full names: each is the person
     pairs text[],       -- first and last name, both somewhere in the text
-    words text          -- first or last name alone: the person only where a pair is found
+    words text,         -- first or last name alone: the person only where a pair is found
+    -- what a text that matches sure or pairs cannot do without, case aside: one of needles or numbers, or a first and a last name
+    needles text[],     -- addresses and profiles
+    numbers text[],     -- eight digits, with separators between them at most
+    firsts text[],
+    lasts text[]
 );
 COMMENT ON TYPE sales_internal.person_pattern IS 'Patterns by which a person is found in text; made by sales_internal.person_pattern()';
 

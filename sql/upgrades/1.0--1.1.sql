@@ -78,3 +78,6 @@ COMMENT ON COLUMN sales_internal.scoring_state.failed_at IS 'When scoring failed
 
 -- standings() gives what it gave, and more.
 DROP FUNCTION sales_internal.open_chances(uuid, uuid);
+
+-- Texts are sieved before the expressions decide.
+ALTER TYPE sales_internal.person_pattern ADD ATTRIBUTE needles text[], ADD ATTRIBUTE numbers text[], ADD ATTRIBUTE firsts text[], ADD ATTRIBUTE lasts text[];

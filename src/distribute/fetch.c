@@ -58,7 +58,10 @@ takes_row(Form_pg_proc proc)
 	return false;
 }
 
-/* Functions in C that do not change the database may run anywhere. */
+/*
+ * Functions in C that neither change the database nor read its tables (as those do that
+ * give rows) may run anywhere, but for those that are given one: nodes cannot be sent it.
+ */
 static bool
 runs_on_coordinator(Oid funcid)
 {
@@ -79,8 +82,9 @@ runs_on_coordinator(Oid funcid)
 		yes = schema != NULL &&
 			(strcmp(schema, "sales") == 0 || strcmp(schema, "sales_internal") == 0 || strcmp(schema, "sales_bi") == 0);
 		if (yes && proc->prolang == ClanguageId)
-			yes = proc->provolatile == PROVOLATILE_VOLATILE && strcmp(name, "uuidv7") != 0 &&
-				strcmp(name, "restoring") != 0 && strcmp(name, "fetch") != 0;
+			yes = takes_row(proc) ||
+				((proc->provolatile == PROVOLATILE_VOLATILE || proc->proretset) &&
+				 strcmp(name, "uuidv7") != 0 && strcmp(name, "restoring") != 0 && strcmp(name, "fetch") != 0);
 	}
 	ReleaseSysCache(tuple);
 	return yes;
