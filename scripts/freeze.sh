@@ -27,5 +27,6 @@ cat >"sql/upgrades/$this--$next.sql" <<SQL
 -- What version $next changes in tables, types and seeds of version $this; the functions follow.
 SQL
 sed -i "s/^default_version *=.*/default_version = '$next'/" sales_assistant.control
-sed -i "s/\"version\": \"$this\(\.0\)*\"/\"version\": \"$next.0\"/" META.json
-echo "sql/releases has $this; this tree is $next: write sql/upgrades/$this--$next.sql and CHANGELOG.md"
+# (that of the spec of META.json is none of ours)
+sed -i "/meta-spec/!s/\"version\": \"$this\(\.0\)*\"/\"version\": \"$next.0\"/" META.json
+echo "sql/releases has $this; this tree is $next: write sql/upgrades/$this--$next.sql, CHANGELOG.md and debian/changelog"

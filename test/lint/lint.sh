@@ -4,10 +4,6 @@ set -u
 bad=0
 complain() { echo "lint: $*" >&2; bad=1; }
 
-# the version stands in the control file; META.json must agree
-version=$(sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" sales_assistant.control)
-grep -q "\"version\": \"$version\(\.0\)*\"" META.json || complain "META.json has another version than $version"
-
 # version tests only in compat.h
 hits=$(grep -rln 'PG_VERSION_NUM' src --include='*.c' --include='*.h' | grep -v '^src/compat.h$')
 [ -z "$hits" ] || complain "PG_VERSION_NUM outside compat.h: $hits"
