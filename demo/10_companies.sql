@@ -8,13 +8,14 @@ SELECT sales.create_company('Lumière Conseil', 'lumiere.example', 'business', '
 SELECT sales.create_company('Northwind Traders', 'northwind.example', 'starter', 'en', 'America/New_York',
                             'sam@northwind.example', 'demo-Sam-2026') AS northwind \gset
 SELECT sales.bind_role('demo_bi', :'lumiere') \g /dev/null
--- What the platform costs Lumière in a month: for the return on investment.
+-- What selling costs Lumière in a month, the platform included: for the return on investment.
 INSERT INTO sales.system_settings (company_id, category, key_name, value, data_type)
-VALUES (:'lumiere', 'billing', 'monthly_cost', '290', 'integer');
+VALUES (:'lumiere', 'billing', 'monthly_cost', '7900', 'integer');
 
 SET ROLE demo_app;
 SELECT sales.use_session(sales.login('lumiere.example', 'claire@lumiere.example', 'demo-Claire-2026'), false)
     \g /dev/null
+UPDATE sales.users SET first_name = 'Claire', last_name = 'Fontaine' WHERE user_id = sales.current_user_id();
 INSERT INTO sales.products (name, description, target_market)
 VALUES ('Cap Vente', 'Suivi commercial assisté', 'PME et écoles') RETURNING product_id \gset
 INSERT INTO sales.product_pricing (product_id, price_amount, currency) VALUES (:'product_id', 1200, 'EUR');

@@ -16,8 +16,14 @@ SELECT first_name || ' ' || last_name AS prospect, company_name AS company, stat
 FROM sales.prospects WHERE status NOT IN ('client', 'perdu')
 ORDER BY ai_score DESC NULLS LAST, prospect_id LIMIT 6;
 \echo '   Why the first has that score; the points add up to it:'
-SELECT e.feature, e.value, e.points
-FROM (SELECT prospect_id FROM sales.prospects WHERE status NOT IN ('client', 'perdu')
-      ORDER BY ai_score DESC NULLS LAST, prospect_id LIMIT 1) p
-CROSS JOIN LATERAL sales.explain_score(p.prospect_id) e
-WHERE e.points <> 0 ORDER BY abs(e.points) DESC LIMIT 7;
+WITH point AS (
+    SELECT e.*, row_number() OVER (ORDER BY abs(e.points) DESC, e.feature) AS place
+    FROM (SELECT prospect_id FROM sales.prospects WHERE status NOT IN ('client', 'perdu')
+          ORDER BY ai_score DESC NULLS LAST, prospect_id LIMIT 1) p
+    CROSS JOIN LATERAL sales.explain_score(p.prospect_id) e
+    WHERE e.points <> 0)
+SELECT feature, value, points FROM (
+    SELECT place, feature, value, points FROM point WHERE place <= 7
+    UNION ALL SELECT 8, '(the others)', NULL, sum(points) FROM point WHERE place > 7
+    UNION ALL SELECT 9, '= score', NULL, sum(points) FROM point) AS lines
+WHERE points IS NOT NULL ORDER BY place;

@@ -11,5 +11,7 @@ SELECT to_char(period_start, 'YYYY-MM') AS month, prospects_contacted AS contact
 FROM sales.success_metrics
 WHERE period_end = (period_start + interval '1 month' - interval '1 day')::date
 ORDER BY period_start;
-SELECT * FROM sales_bi.funnel_now;
-SELECT * FROM sales_bi.forecast;
+\echo '   The funnel now, each stage with what is to be expected of it:'
+SELECT stage, prospects, deal_value, expected_value, median_hours FROM sales_bi.funnel_now ORDER BY stage_order;
+\echo '   What will come, and the interval in which it lies in eight cases out of ten:'
+SELECT month, deals, pipeline_value, expected_value, low_value, high_value, round(expected_deals, 1) AS expected_deals FROM sales_bi.forecast ORDER BY month;

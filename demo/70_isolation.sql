@@ -8,7 +8,7 @@ SELECT (SELECT string_agg(first_name, ', ') FROM sales.prospects) AS prospects, 
         WHERE table_name = 'prospects') AS audit_rows, (SELECT count(*) FROM sales_bi.daily_activity) AS bi_rows;
 \set ON_ERROR_STOP off
 \set VERBOSITY default
-\echo '   A forged context:'
+\echo '   He tries, and each try should end in an error.  A forged context:'
 SET sales_assistant.context = 'v1.eyJjIjoiLi4uIn0.AAAA';
 \echo '   A row written into another company:'
 INSERT INTO sales.prospects (company_id, first_name) VALUES ('00000000-0000-7000-8000-000000000001', 'Mallory');

@@ -100,6 +100,21 @@ $$;
 COMMENT ON FUNCTION sales_internal.report_sentence(text, text[], text[]) IS 'A sentence with its {places} filled';
 REVOKE ALL ON FUNCTION sales_internal.report_sentence(text, text[], text[]) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION sales_internal.report_span(figures jsonb, language text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat_ws(', ',
+        sales_internal.report_sentence(w ->> 'from_to', '{from,to}', ARRAY[
+            sales_internal.report_date((figures ->> 'first_day')::date, language),
+            sales_internal.report_date((figures ->> 'last_day')::date, language)]),
+        CASE WHEN figures ->> 'made_on' < figures ->> 'last_day' THEN
+            sales_internal.report_sentence(w ->> 'as_of', '{to}', ARRAY[sales_internal.report_date((figures ->> 'made_on')::date, language)]) END)
+    FROM sales_internal.report_words(language) AS w
+$$;
+COMMENT ON FUNCTION sales_internal.report_span(jsonb, text) IS 'A report''s first and last day, and its day where it is not over';
+REVOKE ALL ON FUNCTION sales_internal.report_span(jsonb, text) FROM PUBLIC;
+
 -- body: an array of rows, each an array of plain texts; the first cell names the row.
 -- Null where there is no row.
 CREATE OR REPLACE FUNCTION sales_internal.html_table(caption text, headers text[], body jsonb)
@@ -463,9 +478,7 @@ DECLARE
     firm text := (SELECT name FROM sales.companies c WHERE c.company_id = report.company_id);
     heading text := w ->> report.report_type::text;
     named text := sales_internal.report_period_text(report.report_period, language);
-    span text := sales_internal.report_sentence(w ->> 'from_to', '{from,to}', ARRAY[
-        sales_internal.report_date((report.key_metrics ->> 'first_day')::date, language),
-        sales_internal.report_date((report.key_metrics ->> 'last_day')::date, language)]);
+    span text := sales_internal.report_span(report.key_metrics, language);
     parts text;
     missing text;
     made timestamp := report.generated_at AT TIME ZONE (report.key_metrics ->> 'timezone');
@@ -516,8 +529,7 @@ SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
     SELECT concat_ws(E'\n', (SELECT regexp_replace(c.name, '[[:cntrl:]]', ' ', 'g') FROM sales.companies c WHERE c.company_id = report.company_id),
         concat_ws(' – ', w ->> report.report_type::text, nullif(sales_internal.report_period_text(report.report_period, language), '')),
-        sales_internal.report_sentence(w ->> 'from_to', '{from,to}', ARRAY[
-            sales_internal.report_date((f ->> 'first_day')::date, language), sales_internal.report_date((f ->> 'last_day')::date, language)]),
+        sales_internal.report_span(f, language),
         '', (SELECT string_agg((w ->> k.metric) || ': ' || sales_internal.report_number(v.now, k.kind, language, f ->> 'currency')
                                || ' (' || sales_internal.report_change(v.now, v.old, k.kind, language, f ->> 'currency', w ->> 'points') || ')', E'\n' ORDER BY k.place)
              FROM (VALUES (1, 'revenue', 'money'), (2, 'deals_won', 'count'), (3, 'avg_deal_size', 'money'), (4, 'conversion_rate', 'percent'),

@@ -113,14 +113,16 @@ DECLARE
     zone text := (SELECT timezone FROM sales.companies WHERE company_id = company);
     from_at timestamptz := sales_internal.day_start(p.first_day, zone);
     to_at timestamptz := sales_internal.day_start(p.last_day + 1, zone);
-    last_week date := date_trunc('week', p.last_day::timestamp)::date;
+    today date := sales_internal.local_day(sales_internal.now(), zone);
+    -- of a period that is not over: the week that it is
+    last_week date := date_trunc('week', least(p.last_day, today)::timestamp)::date;
     now_metrics jsonb := sales_internal.range_metrics(company, p.first_day, p.last_day);
     old_metrics jsonb := sales_internal.range_metrics(company, p.before_first, p.before_last);
     figures jsonb;
 BEGIN
     SELECT jsonb_build_object(
         'currency', sales_internal.company_currency(company), 'timezone', zone,
-        'first_day', p.first_day, 'last_day', p.last_day, 'made_on', sales_internal.local_day(sales_internal.now(), zone),
+        'first_day', p.first_day, 'last_day', p.last_day, 'made_on', today,
         'metrics', now_metrics, 'previous', old_metrics)
     INTO figures;
 

@@ -65,6 +65,10 @@ FROM (SELECT * FROM parts WHERE report_type = 'weekly' AND language = 'en') p,
      LATERAL (SELECT (xpath('/tr/th//text()', t))[1]::text AS label, xpath('/tr/td//text()', t)::text[] AS cells, n
               FROM unnest(xpath('//table[contains(@class, "data")]/tbody/tr', p.part)) WITH ORDINALITY AS r (t, n)) AS x
 WHERE p.title !~ 'weeks' ORDER BY p.place, x.n;
+-- a quarter that is not over says so, and its twelve weeks end with this one
+SELECT language, substring(sales_internal.report_page(r, language) FROM '<p>([^<]*2026[^<]*2026[^<]*)</p>') AS span
+FROM sales.success_reports r, unnest('{fr,en,it,es,de}'::text[]) AS language WHERE report_id = :'quarterly';
+SELECT max(w ->> 'week') AS last_week FROM sales.success_reports r, jsonb_array_elements(r.key_metrics -> 'trend') AS w WHERE report_id = :'quarterly';
 -- twelve weeks, the last one that of the report
 SELECT count(*) AS weeks, array_agg(w ->> 'messages_sent' ORDER BY w ->> 'week') AS sent FROM sales.success_reports r, jsonb_array_elements(r.key_metrics -> 'trend') AS w WHERE report_id = :'weekly';
 -- a report over the days of the week has the week's figures
