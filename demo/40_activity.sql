@@ -55,7 +55,7 @@ FROM (
     SELECT prospect_id, 'client', start + interval '19 days' + luck2 * interval '12 days', round(budget * 0.9, 2), NULL
     FROM plan WHERE luck < appetite * 0.5
     UNION ALL
-    SELECT prospect_id, 'perdu', start + interval '15 days' + luck2 * interval '20 days', NULL,
+    SELECT prospect_id, 'perdu', start + interval '15 days' + luck2 * interval '20 days', budget,
            CASE WHEN luck2 < 0.4 THEN 'prix' WHEN luck2 < 0.75 THEN 'timing' ELSE 'concurrent' END
     FROM plan WHERE luck >= appetite * 0.6 AND luck2 < 0.85
 ) steps
