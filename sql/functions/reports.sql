@@ -638,23 +638,29 @@ DECLARE
     due record;
     report uuid;
     made bigint := 0;
+    looked_at bigint := 0;
 BEGIN
     FOR due IN
-        SELECT c.company_id, t.kind
-        FROM sales.companies c
-        CROSS JOIN LATERAL (SELECT (sales_internal.now() AT TIME ZONE c.timezone) - interval '6 hours') AS n (here)
-        CROSS JOIN (VALUES ('weekly'::sales.report_type, 'week', interval '7 days'), ('monthly', 'month', interval '1 month'),
-                           ('quarterly', 'quarter', interval '3 months')) AS t (kind, unit, length)
-        WHERE c.subscription_status = 'active'
-          AND t.kind::text = ANY (regexp_split_to_array(coalesce(sales_internal.setting_of(c.company_id, 'reports.schedule'), ''), '[,;\s]+'))
-          AND NOT EXISTS (SELECT FROM sales.success_reports r
-                          WHERE r.company_id = c.company_id AND r.report_type = t.kind
-                            AND r.report_period = (SELECT p.name FROM sales_internal.report_period(t.kind, NULL, n.here::date) AS p))
-          AND EXISTS (SELECT FROM sales_internal.metric_days m
-                      WHERE m.company_id = c.company_id AND m.day < date_trunc(t.unit, n.here)::date
-                        AND m.day >= (date_trunc(t.unit, n.here) - t.length)::date)
-        ORDER BY c.company_id, t.kind LIMIT 50
+        -- What a company has set is asked last: of nearly all, the last period's report is made, or there is nothing to report.
+        WITH possible AS MATERIALIZED (
+            SELECT c.company_id, t.kind
+            FROM sales.companies c
+            CROSS JOIN LATERAL (SELECT (sales_internal.now() AT TIME ZONE c.timezone) - interval '6 hours') AS n (here)
+            CROSS JOIN (VALUES ('weekly'::sales.report_type, 'week', interval '7 days', 'IYYY-"W"IW'), ('monthly', 'month', interval '1 month', 'YYYY-MM'),
+                               ('quarterly', 'quarter', interval '3 months', 'YYYY-"Q"Q')) AS t (kind, unit, length, name)
+            WHERE c.subscription_status = 'active'
+              AND NOT EXISTS (SELECT FROM sales.success_reports r
+                              WHERE r.company_id = c.company_id AND r.report_type = t.kind
+                                AND r.report_period = to_char(date_trunc(t.unit, n.here) - t.length, t.name))
+              AND EXISTS (SELECT FROM sales_internal.metric_days m
+                          WHERE m.company_id = c.company_id AND m.day < date_trunc(t.unit, n.here)::date
+                            AND m.day >= (date_trunc(t.unit, n.here) - t.length)::date)
+        )
+        SELECT p.company_id, p.kind FROM possible p
+        WHERE p.kind::text = ANY (regexp_split_to_array(coalesce(sales_internal.setting_of(p.company_id, 'reports.schedule'), ''), '[,;\s]+'))
+        ORDER BY p.company_id, p.kind LIMIT 50
     LOOP
+        looked_at := looked_at + 1;
         BEGIN
             report := sales_internal.make_report(due.company_id, due.kind, (
                 SELECT p.name FROM sales.companies c,
@@ -668,6 +674,8 @@ BEGIN
             RAISE WARNING '% report of company % failed: %', due.kind, due.company_id, SQLERRM;
         END;
     END LOOP;
+    -- there may be more: on with them in another transaction
+    UPDATE sales_internal.periodic_tasks t SET next_run = sales_internal.now() WHERE t.name = 'reports' AND looked_at = 50 AND made > 0;
     RETURN made;
 END
 $$;

@@ -199,6 +199,10 @@ SELECT q, abs((SELECT min(total) FROM run WHERE upto >= q - 1e-9)
               - (SELECT (sales_internal.deal_quantiles(array_agg(amount), array_agg(chance), ARRAY[q]))[1] FROM deal))
           <= (SELECT sum(amount) FROM deal) / 2000 * 6 AS same
 FROM unnest('{0.05,0.1,0.5,0.9,0.95}'::float8[]) AS q;
+-- Very many deals: the mean plus and minus 1.2816 deviations, to a step of the grid; and where all is certain.
+SELECT abs(q[1] - (125000 - 1.2816 * 250)) <= 125 AND abs(q[2] - (125000 + 1.2816 * 250)) <= 125 AS same, sure
+FROM (SELECT sales_internal.deal_quantiles(array_fill(1::float8, ARRAY[250000]), array_fill(0.5::float8, ARRAY[250000]), '{0.1,0.9}') AS q,
+             sales_internal.deal_quantiles(array_fill(1::float8, ARRAY[250000]), array_fill(1::float8, ARRAY[250000]), '{0.1,0.9}') AS sure) x;
 SELECT sales_internal.deal_quantiles('{}', '{}', '{0.1,0.9}');
 SELECT sales_internal.deal_quantiles('{1}', '{0.5,0.5}', '{0.1}');
 SELECT sales_internal.deal_quantiles('{1}', '{1.5}', '{0.1}');

@@ -90,6 +90,21 @@ DELETE FROM sales.success_reports;
 SELECT sales_internal.make_due_reports();
 SELECT sales_internal.make_due_reports();
 SELECT c.name, r.report_type, r.report_period FROM sales.success_reports r JOIN sales.companies c USING (company_id) ORDER BY 1, 2;
+-- More than a step takes are made at once, step by step, each in a transaction of its own.
+\set ECHO none
+SELECT count(sales.create_company('Many ' || g, 'many' || g || '.test', 'starter', 'en', 'UTC', 'a@many' || g || '.test', NULL)) FROM generate_series(1, 20) g \g /dev/null
+INSERT INTO sales_internal.metric_days
+SELECT c.company_id, d, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM sales.companies c, unnest('{2026-05-12,2026-04-15,2026-02-15}'::date[]) d WHERE c.domain LIKE 'many%';
+UPDATE sales_internal.periodic_tasks SET next_run = 'infinity' WHERE name = 'reports';
+\set ECHO all
+SELECT sales_internal.make_due_reports();
+SELECT next_run <= sales_internal.now() AS goes_on FROM sales_internal.periodic_tasks WHERE name = 'reports';
+UPDATE sales_internal.periodic_tasks SET next_run = 'infinity' WHERE name = 'reports';
+SELECT sales_internal.make_due_reports();
+SELECT next_run <= sales_internal.now() AS goes_on FROM sales_internal.periodic_tasks WHERE name = 'reports';
+SELECT report_type, report_period, count(*) FROM sales.success_reports r JOIN sales.companies c USING (company_id) WHERE c.domain LIKE 'many%' GROUP BY 1, 2 ORDER BY 1;
+SELECT count(sales.delete_company(company_id)) FROM sales.companies WHERE domain LIKE 'many%';
+UPDATE sales_internal.periodic_tasks SET next_run = now() WHERE name = 'reports';
 -- Suggestions are measured from a week after they were carried out, and finally after five.
 UPDATE sales.improvement_suggestions SET status = 'testing', implemented_at = '2026-05-10 00:00+00';
 SELECT sales_internal.measure_suggestions();
