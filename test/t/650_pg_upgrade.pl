@@ -69,8 +69,10 @@ chmod 0600, $new->data_dir . '/sales_assistant.key';
 local $ENV{LD_LIBRARY_PATH} = "$from/lib" if $from;
 chdir $new->basedir or die $!;
 command_ok([ 'pg_upgrade', '--no-sync', '--retain', '-d', $old->data_dir, '-D', $new->data_dir, '-b', $from ? "$from/bin" : $bin, '-B', $bin,
-		'-s', $new->host, '-p', $old->port, '-P', $new->port ], 'pg_upgrade')
-	or diag(map { slurp_file($_) } grep { /pg_upgrade_(dump_\d+|utility)\.log|internal/ } glob($new->data_dir . '/pg_upgrade_output.d/*/log/*'));
+		'-s', $new->host, '-p', $old->port, '-P', $new->port ], 'pg_upgrade');
+# (command_ok() does not return how it went)
+diag(map { slurp_file($_) } grep { /pg_upgrade_(dump_\d+|utility)\.log|internal/ } glob($new->data_dir . '/pg_upgrade_output.d/*/log/*'))
+  unless Test::More->builder->is_passing;
 my $log = join '', map { slurp_file($_) } glob($new->data_dir . '/pg_upgrade_output.d/*/log/pg_upgrade_server.log');
 isnt($log, '', 'its servers wrote a log');
 unlike($log, qr/sales_assistant (worker|launcher|task)/, 'while it works no worker does');
