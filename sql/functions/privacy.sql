@@ -437,6 +437,7 @@ AS $$
 DECLARE
     company uuid := sales_internal.require_company();
     person uuid := gdpr_export.prospect_id;
+    actor uuid := sales.current_user_id();      -- now: the session may be ended before this is
     keys uuid[];
     pattern sales_internal.person_pattern;
     result jsonb;
@@ -464,7 +465,7 @@ BEGIN
         'mentions', sales_internal.person_mentions(company, person, pattern))
     INTO result
     FROM sales.companies c WHERE c.company_id = company;
-    PERFORM sales_internal.note_privacy(company, person, 'export', NULL, NULL);
+    PERFORM sales_internal.audit_note(company, actor, 'export', 'prospects', person);
     RETURN result;
 END
 $$;
@@ -486,17 +487,6 @@ END
 $$;
 COMMENT ON FUNCTION sales_internal.explain_person(uuid) IS 'explain_score(), or nothing for a prospect that has no score';
 REVOKE ALL ON FUNCTION sales_internal.explain_person(uuid) FROM PUBLIC;
-
--- Export and erasure are on record themselves.
-CREATE OR REPLACE FUNCTION sales_internal.note_privacy(company uuid, person uuid, what sales.audit_action, basis text, detail jsonb) RETURNS void
-LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT sales_internal.audit_note(company, CASE WHEN company = sales.current_company_id() THEN sales.current_user_id() END,
-                                     what::text, 'prospects', person, detail, gdpr_basis => basis)
-$$;
-COMMENT ON FUNCTION sales_internal.note_privacy(uuid, uuid, sales.audit_action, text, jsonb) IS 'Writes the audit row of an export or an erasure';
-REVOKE ALL ON FUNCTION sales_internal.note_privacy(uuid, uuid, sales.audit_action, text, jsonb) FROM PUBLIC;
 
 -- --- erasure ---
 
@@ -659,6 +649,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    -- now: the session may be ended before this is
+    actor uuid := CASE WHEN company = sales.current_company_id() THEN sales.current_user_id() END;
     keys uuid[];
     pattern sales_internal.person_pattern;
     hold text;
@@ -689,7 +681,7 @@ BEGIN
     PERFORM sales_internal.audit_close_door();
     -- last: whoever was changing one of these rows has ended, and its audit rows are seen
     PERFORM sales_internal.erase_audit(company, keys, pattern);
-    PERFORM sales_internal.note_privacy(company, person, 'delete', left(sales_internal.redact(basis, pattern), 50), counts);
+    PERFORM sales_internal.audit_note(company, actor, 'delete', 'prospects', person, counts, gdpr_basis => left(sales_internal.redact(basis, pattern), 50));
 END
 $$;
 COMMENT ON FUNCTION sales_internal.erase_person(uuid, uuid, text) IS 'gdpr_erase() for a given company, without asking for a permission';

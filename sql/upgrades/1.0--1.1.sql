@@ -81,3 +81,5 @@ DROP FUNCTION sales_internal.open_chances(uuid, uuid);
 
 -- Texts are sieved before the expressions decide.
 ALTER TYPE sales_internal.person_pattern ADD ATTRIBUTE needles text[], ADD ATTRIBUTE numbers text[], ADD ATTRIBUTE firsts text[], ADD ATTRIBUTE lasts text[];
+-- Export and erasure note themselves.
+DROP FUNCTION sales_internal.note_privacy(uuid, uuid, sales.audit_action, text, jsonb);

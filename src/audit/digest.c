@@ -41,12 +41,14 @@
 #include "secrets/cipher.h"
 #include "secrets/key.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define AUDIT_PURPOSE "audit v1"
 #define MAC_SIZE (AUDIT_DIGEST_SIZE - AUDIT_KEY_ID_SIZE)
 #define KEY_AGE_MAX_US INT64CONST(60000000) /* the key file is looked at again after that */
 #define FORMER_KEYS 8			/* that a session remembers */
+#define KEY_LOOKS 3				/* at a kept key, while the master key changes */
 
 /* A key, ready for HMAC-SHA256: both hashes with the padded key taken in. */
 typedef struct AuditKey
@@ -193,6 +195,12 @@ key_of_file(const unsigned char *id, AuditKey *key)
 	return false;
 }
 
+/*
+ * The kept keys are sealed again as the master key changes, and a statement may go
+ * on for longer than that takes: what is committed by now counts, not its snapshot.
+ * Where the master key changes between a look and the opening, the next look finds
+ * the key under the new one.
+ */
 static bool
 key_that_was_kept(const unsigned char *id, AuditKey *key)
 {
@@ -206,9 +214,19 @@ key_that_was_kept(const unsigned char *id, AuditKey *key)
 	memcpy(VARDATA(name), id, AUDIT_KEY_ID_SIZE);
 	arg = SPI_ARG(BYTEAOID, PointerGetDatum(name));
 	SPI_connect();
-	if (spi_run_as_owner("SELECT sealed FROM sales_internal.audit_keys WHERE key_id = $1",
-						 true, 1, 1, &arg) > 0)
-		hex = cipher_open(spi_text(0, 1), key_owner(id));
+	for (int look = 1; hex == NULL; look++)
+	{
+		uint64		rows;
+
+		PushActiveSnapshot(GetLatestSnapshot());
+		rows = spi_run_as_owner("SELECT sealed FROM sales_internal.audit_keys WHERE key_id = $1",
+								true, 1, 1, &arg);
+		PopActiveSnapshot();
+		if (rows == 0)
+			break;
+		hex = look < KEY_LOOKS ? cipher_try_open(spi_text(0, 1), key_owner(id), NULL)
+			: cipher_open(spi_text(0, 1), key_owner(id));
+	}
 	found = hex != NULL && key_from_hex(hex, raw);
 	cipher_wipe(hex);
 	SPI_finish();
