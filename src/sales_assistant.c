@@ -11,6 +11,7 @@
 #include "audit/audit.h"
 #include "core/estimate.h"
 #include "core/guc.h"
+#include "core/progress.h"
 #include "distribute/carry.h"
 #include "distribute/planner.h"
 #include "distribute/shards.h"
@@ -44,6 +45,7 @@ _PG_init(void)
 	dns_init();
 	queue_init();
 	scoring_init();
+	progress_init();
 	slots_init();
 	worker_init();
 	launcher_init();

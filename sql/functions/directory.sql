@@ -147,11 +147,12 @@ BEGIN
             PERFORM sales.unbind_role(quote_ident(bound.role_name)::regrole);
         END IF;
     END LOOP;
+    PERFORM sales_internal.note_progress('delete_company', delete_company.company_id, 'waiting for writers');
     -- Who recomputes its metrics must not wait for rows that go, while this waits for rows that they hold.
     PERFORM sales_internal.take_lock(sales_internal.metrics_lock_key(delete_company.company_id));
     PERFORM sales_internal.revoke(company_id, company_id), sales_internal.audit_open_door();
     PERFORM sales_internal.delete_company_rows(company_id);
-    PERFORM sales_internal.forget_on_coordinator(company_id);
+    PERFORM sales_internal.forget_on_coordinator(company_id), sales_internal.end_progress('delete_company');
     RAISE LOG 'sales_assistant: company % was removed by %', company_id, session_user;
 END
 $$;

@@ -590,13 +590,15 @@ BEGIN
     PERFORM sales_internal.pause_workers();
     PERFORM set_config('citus.multi_shard_modify_mode', 'sequential', true), set_config('citus.enable_unsafe_triggers', 'on', true),
             set_config('client_min_messages', 'warning', true);
-    FOR planned IN SELECT * FROM sales_internal.distribute_plan(shard_count) LOOP
+    FOR planned IN SELECT *, count(*) OVER () AS total FROM sales_internal.distribute_plan(shard_count) LOOP
         IF NOT planned.done THEN
+            PERFORM sales_internal.note_progress('distribute', NULL, planned.purpose, planned.step - 1, planned.total);
             EXECUTE planned.statement;
         END IF;
         step := planned.step; purpose := planned.purpose; statement := planned.statement; done := true;
         RETURN NEXT;
     END LOOP;
+    PERFORM sales_internal.end_progress('distribute');
 END
 $$;
 COMMENT ON FUNCTION sales.distribute(boolean, integer) IS

@@ -848,6 +848,7 @@ BEGIN
         END;
         ready := clock_timestamp();
         LOOP
+            PERFORM sales_internal.note_progress('import', company, 'bytes of a file', sales_internal.csv_bytes(), total);
             n := sales_internal.import_batch(company, job, run.options, CASE WHEN setup.source_type = 'api' THEN 'api' ELSE 'import_csv' END::sales.prospect_source,
                                              10000, file.name);
             EXIT WHEN n = 0;
@@ -859,7 +860,7 @@ BEGIN
             WHERE r.company_id = company AND r.run_id = job;
             -- longer where it took long to get here, so that this does not add up
             IF clock_timestamp() - ready > greatest(interval '2 seconds', 2 * (ready - started)) THEN
-                PERFORM sales_internal.csv_close();
+                PERFORM sales_internal.csv_close(), sales_internal.end_progress('import');
                 RETURN jsonb_build_object('outcome', 'wait', 'after', 0);
             END IF;
         END LOOP;
@@ -867,7 +868,8 @@ BEGIN
         UPDATE sales_internal.import_files f SET state = 'done' WHERE f.company_id = company AND f.file_id = file.file_id;
     END LOOP;
     SELECT * INTO run FROM sales.import_runs r WHERE r.company_id = company AND r.run_id = job;
-    PERFORM sales_internal.close_import(company, job, CASE WHEN run.error IS NOT NULL THEN 'failed' ELSE 'done' END, run.error);
+    PERFORM sales_internal.close_import(company, job, CASE WHEN run.error IS NOT NULL THEN 'failed' ELSE 'done' END, run.error),
+            sales_internal.end_progress('import');
     RETURN CASE WHEN run.error IS NOT NULL THEN jsonb_build_object('outcome', 'failed', 'error', run.error)
                 ELSE jsonb_build_object('run_id', job, 'rows_read', run.rows_read, 'rows_inserted', run.rows_inserted,
                                         'rows_updated', run.rows_updated, 'rows_rejected', run.rows_rejected) END;

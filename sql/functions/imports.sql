@@ -565,8 +565,9 @@ BEGIN
     PERFORM sales_internal.map_file(company, run, file.headers, file.found_encoding, file.found_delimiter, field_mapping);
     -- A dry run is a real one that is taken back, so its report is the same.
     BEGIN
-        WHILE sales_internal.import_batch(company, run, options, 'import_csv', 10000) > 0 LOOP
-            NULL;
+        LOOP
+            PERFORM sales_internal.note_progress('import', company, 'bytes of the file', sales_internal.csv_bytes(), octet_length(data));
+            EXIT WHEN sales_internal.import_batch(company, run, options, 'import_csv', 10000) = 0;
         END LOOP;
         IF (options ->> 'dry_run')::boolean THEN
             SELECT * INTO report FROM sales.import_runs r WHERE r.company_id = company AND r.run_id = run;
@@ -581,7 +582,7 @@ BEGIN
         INSERT INTO sales.import_rejects SELECT (j).* FROM unnest(rejects) j;
     END;
     PERFORM sales_internal.csv_close();
-    PERFORM sales_internal.finish_run(company, run, 'done');
+    PERFORM sales_internal.finish_run(company, run, 'done'), sales_internal.end_progress('import');
     RETURN run;
 END
 $$;

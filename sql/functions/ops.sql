@@ -10,11 +10,13 @@ DECLARE
 BEGIN
     -- What is new in the audit log is sealed first: scores follow its links.
     -- All in one transaction: rows that leave a DEFAULT partition stay in its indexes until the end, in the way of the others.
-    FOR due IN SELECT t.name, t.run_function, t.next_run FROM sales_internal.periodic_tasks t
-               ORDER BY t.name <> 'statistics', t.name <> 'seal audit', t.name = 'partitions', t.name
+    FOR due IN SELECT t.name, t.run_function, t.next_run, count(*) OVER () AS total,
+                      row_number() OVER (ORDER BY t.name <> 'statistics', t.name <> 'seal audit', t.name = 'partitions', t.name) AS nth
+               FROM sales_internal.periodic_tasks t ORDER BY nth
     LOOP
         task := due.name;
         result := 'done';
+        PERFORM sales_internal.note_progress('maintain', NULL, due.name, due.nth - 1, due.total);
         BEGIN
             -- A task that works in steps makes itself due again; counts add up.
             LOOP
@@ -33,12 +35,49 @@ BEGIN
         END;
         RETURN NEXT;
     END LOOP;
+    PERFORM sales_internal.end_progress('maintain');
 END
 $$;
 COMMENT ON FUNCTION sales.maintain() IS
     'Runs everything that workers do from time to time, once, now; for servers without workers, and for tests';
 REVOKE ALL ON FUNCTION sales.maintain() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sales.maintain() TO sales_admin;
+
+-- How far long operations are: others see it while they run.
+CREATE OR REPLACE FUNCTION sales_internal.note_progress(operation text, company uuid, phase text, done bigint DEFAULT 0, total bigint DEFAULT NULL) RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_note_progress'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.note_progress(text, uuid, text, bigint, bigint) IS
+    'Tells sales.progress how far this session''s operation is, the first call that it has begun; done and total count what the phase says';
+REVOKE ALL ON FUNCTION sales_internal.note_progress(text, uuid, text, bigint, bigint) FROM PUBLIC;
+CREATE OR REPLACE FUNCTION sales_internal.end_progress(operation text) RETURNS void
+    AS 'MODULE_PATHNAME', 'sales_end_progress'
+    LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION sales_internal.end_progress(text) IS 'The session''s operation is over; an error or the end of the transaction says so too';
+REVOKE ALL ON FUNCTION sales_internal.end_progress(text) FROM PUBLIC;
+CREATE OR REPLACE FUNCTION sales_internal.progress_places(
+    OUT pid integer, OUT database name, OUT company_id uuid, OUT operation text, OUT phase text,
+    OUT done bigint, OUT total bigint, OUT started_at timestamptz)
+RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sales_progress_places'
+    LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION sales_internal.progress_places() IS
+    'Operations under way: all of the cluster for pg_monitor and sales_admin, its company''s for a tenant';
+REVOKE ALL ON FUNCTION sales_internal.progress_places() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sales_internal.progress_places() TO pg_monitor, sales_admin, sales_app;
+
+CREATE OR REPLACE VIEW sales.progress AS SELECT * FROM sales_internal.progress_places();
+COMMENT ON VIEW sales.progress IS
+    'Long operations under way and how far they are: all of the cluster for pg_monitor and sales_admin, those of its company for a tenant';
+COMMENT ON COLUMN sales.progress.pid IS 'Process, as in pg_stat_activity';
+COMMENT ON COLUMN sales.progress.database IS 'Where it runs';
+COMMENT ON COLUMN sales.progress.company_id IS 'Tenant that it is about; null: all, or the platform';
+COMMENT ON COLUMN sales.progress.operation IS 'Function or task: gdpr_erase, import, retention ...; what it calls is not told apart';
+COMMENT ON COLUMN sales.progress.phase IS 'What it does at this moment';
+COMMENT ON COLUMN sales.progress.done IS 'How much of the phase is done; docs/operations.md says of what';
+COMMENT ON COLUMN sales.progress.total IS 'How much there is to do in the phase; null: not known';
+COMMENT ON COLUMN sales.progress.started_at IS 'When the operation began';
+GRANT SELECT ON sales.progress TO pg_monitor, sales_admin, sales_app;
 
 -- Autovacuum never looks at a partitioned parent, and comes late to a table that was just filled (a restore leaves all
 -- tables without statistics).  Until then the planner takes every condition for equally selective, and what reads each

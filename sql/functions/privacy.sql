@@ -367,10 +367,11 @@ DECLARE
     place record;
     condition text;
     found jsonb;
+    done bigint := 0;
     result jsonb := '[]';
 BEGIN
     FOR place IN
-        SELECT c.target, min(c.purpose) AS purpose, min(c.found_by) AS found_by,
+        SELECT c.target, min(c.purpose) AS purpose, min(c.found_by) AS found_by, count(*) OVER () AS total,
                string_agg(format('t.%I::text', c.name), ', ' ORDER BY c.number) FILTER (WHERE c.name IS NOT NULL) AS texts
         FROM (SELECT * FROM sales_internal.personal_columns()
               UNION ALL
@@ -380,6 +381,8 @@ BEGIN
         WHERE c.found_by IN ('prospect', 'address', 'key', 'audit') OR (c.found_by = 'mention' AND c.on_erase = 'erase')
         GROUP BY c.target ORDER BY c.target <> 'sales.prospects'::regclass, c.target::text
     LOOP
+        PERFORM sales_internal.note_progress('gdpr_export', company, 'rows: ' || place.target, done, place.total);
+        done := done + 1;
         condition := CASE place.found_by
             WHEN 'prospect' THEN 't.prospect_id = $2'
             WHEN 'address' THEN 't.address_id = (SELECT p.address_id FROM sales.prospects p WHERE p.company_id = $1 AND p.prospect_id = $2)'
@@ -407,16 +410,19 @@ AS $$
 DECLARE
     place record;
     found bigint;
+    done bigint := 0;
     result jsonb := '[]';
 BEGIN
     FOR place IN
-        SELECT c.target, string_agg(format('t.%I::text', c.name), ', ' ORDER BY c.number) AS texts,
+        SELECT c.target, count(*) OVER () AS total, string_agg(format('t.%I::text', c.name), ', ' ORDER BY c.number) AS texts,
                bool_or(c.found_by = 'prospect') AS is_linked
         FROM sales_internal.personal_columns() c
         WHERE (c.found_by = 'prospect' OR (c.found_by = 'mention' AND c.on_erase = 'redact'))
           AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.target AND a.attname = 'company_id' AND NOT a.attisdropped)
         GROUP BY c.target ORDER BY c.target::text
     LOOP
+        PERFORM sales_internal.note_progress('gdpr_export', company, 'mentions: ' || place.target, done, place.total);
+        done := done + 1;
         EXECUTE format('SELECT count(*) FROM %s t WHERE t.company_id = $1 AND %s sales_internal.mentions(concat_ws('' '', %s), $3)',
                        place.target, CASE WHEN place.is_linked THEN 't.prospect_id <> $2 AND' ELSE '' END, place.texts)
         INTO found USING company, person, pattern;
@@ -444,6 +450,7 @@ DECLARE
 BEGIN
     PERFORM sales_internal.require('prospects', 'export');
     PERFORM sales_internal.require_prospect(company, person);
+    PERFORM sales_internal.note_progress('gdpr_export', company, 'finding the person');
     keys := sales_internal.person_keys(company, person);
     pattern := sales_internal.person_pattern(company, person);
     SELECT jsonb_build_object(
@@ -465,7 +472,7 @@ BEGIN
         'mentions', sales_internal.person_mentions(company, person, pattern))
     INTO result
     FROM sales.companies c WHERE c.company_id = company;
-    PERFORM sales_internal.audit_note(company, actor, 'export', 'prospects', person);
+    PERFORM sales_internal.audit_note(company, actor, 'export', 'prospects', person), sales_internal.end_progress('gdpr_export');
     RETURN result;
 END
 $$;
@@ -511,18 +518,21 @@ DECLARE
     moment timestamptz := sales_internal.now();
     place record;
     changed bigint;
+    done bigint := 0;
     counts jsonb := '{}';
 BEGIN
     UPDATE sales_internal.jobs j SET state = 'cancelled', finished_at = sales_internal.now(), lease_until = NULL
     WHERE j.company_id = company AND j.state IN ('queued', 'running')
       AND sales_internal.holds_key(concat_ws(' ', j.args::text, j.unique_key), keys);
     FOR place IN
-        SELECT c.target, c.found_by, c.on_erase,
+        SELECT c.target, c.found_by, c.on_erase, count(*) OVER () AS total,
                string_agg(format('%I = %s', c.name, sales_internal.erased_value(c.type, c.not_null)), ', ' ORDER BY c.number) AS assignments,
                string_agg(format('t.%I::text', c.name), ', ' ORDER BY c.number) AS texts
         FROM sales_internal.personal_columns() c
         WHERE c.found_by IN ('prospect', 'key') GROUP BY 1, 2, 3 ORDER BY c.target::text
     LOOP
+        PERFORM sales_internal.note_progress('gdpr_erase', company, 'rows: ' || place.target, done, place.total);
+        done := done + 1;
         EXECUTE format(CASE place.on_erase WHEN 'delete' THEN 'DELETE FROM %1$s t' ELSE 'UPDATE %1$s t SET %2$s' END
                        || ' WHERE t.company_id = $1 AND ' || CASE place.found_by WHEN 'prospect' THEN 't.prospect_id = $2'
                           ELSE 'sales_internal.holds_key(concat_ws('' '', %3$s), $3)' END,
@@ -553,13 +563,14 @@ AS $$
 DECLARE
     place record;
     changed bigint;
+    done bigint := 0;
     counts jsonb := '{}';
 BEGIN
     IF pattern.sure IS NULL AND pattern.pairs IS NULL THEN
         RETURN counts;
     END IF;
     FOR place IN
-        SELECT c.target,
+        SELECT c.target, count(*) OVER () AS total,
                EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.target AND a.attname = 'company_id' AND NOT a.attisdropped) AS is_tenants,
                string_agg(CASE WHEN c.found_by = 'mention' AND c.on_erase = 'erase'
                                THEN format('%I = %s', c.name, sales_internal.erased_value(c.type, c.not_null))
@@ -569,6 +580,8 @@ BEGIN
         FROM sales_internal.personal_columns() c
         WHERE c.found_by <> 'audit' AND c.on_erase <> 'delete' AND c.type <> 'bytea'::regtype GROUP BY 1 ORDER BY c.target::text
     LOOP
+        PERFORM sales_internal.note_progress('gdpr_erase', company, 'mentions: ' || place.target, done, place.total);
+        done := done + 1;
         EXECUTE format('UPDATE %s t SET %s WHERE %s sales_internal.mentions(concat_ws('' '', %s), $2)',
                        place.target, place.assignments, CASE WHEN place.is_tenants THEN 't.company_id = $1 AND' ELSE '' END, place.texts)
         USING company, pattern;
@@ -599,6 +612,7 @@ DECLARE
     files bigint := 0;
     uploads bigint := 0;
 BEGIN
+    PERFORM sales_internal.note_progress('gdpr_erase', company, 'files');
     UPDATE sales.import_jobs i
     SET source_config = jsonb_set(i.source_config, '{data}', to_jsonb(sales_internal.redact(i.source_config ->> 'data', pattern)))
     WHERE i.company_id = company AND i.source_config ? 'data' AND sales_internal.mentions(i.source_config ->> 'data', pattern);
@@ -661,6 +675,7 @@ BEGIN
         RAISE feature_not_supported USING MESSAGE = 'a person cannot be erased in a transaction that sees an old state',
             HINT = 'Erase in a transaction of isolation level READ COMMITTED.';
     END IF;
+    PERFORM sales_internal.note_progress('gdpr_erase', company, 'waiting for writers');
     -- an import writes what it had read before: it ends first
     PERFORM sales_internal.take_lock(sales_internal.import_lock_key(company));
     -- whoever adds a row about the person holds its key: they are waited for
@@ -669,6 +684,7 @@ BEGIN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('prospect %s is on legal hold: %s', person, hold),
             HINT = 'Set prospects.legal_hold to null once the data need not be kept any more.';
     END IF;
+    PERFORM sales_internal.note_progress('gdpr_erase', company, 'finding the person');
     keys := sales_internal.person_keys(company, person);
     pattern := sales_internal.person_pattern(company, person);
     -- who is imported again must not be written to: of the address a keyed hash stays
@@ -680,8 +696,10 @@ BEGIN
                                  'redacted', sales_internal.erase_mentions(company, pattern));
     PERFORM sales_internal.audit_close_door();
     -- last: whoever was changing one of these rows has ended, and its audit rows are seen
+    PERFORM sales_internal.note_progress('gdpr_erase', company, 'audit log');
     PERFORM sales_internal.erase_audit(company, keys, pattern);
     PERFORM sales_internal.audit_note(company, actor, 'delete', 'prospects', person, counts, gdpr_basis => left(sales_internal.redact(basis, pattern), 50));
+    PERFORM sales_internal.end_progress('gdpr_erase');
 END
 $$;
 COMMENT ON FUNCTION sales_internal.erase_person(uuid, uuid, text) IS 'gdpr_erase() for a given company, without asking for a permission';

@@ -40,9 +40,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     place record;
+    done bigint := 0;
 BEGIN
-    FOR place IN SELECT * FROM sales_internal.company_tables() t
+    FOR place IN SELECT *, count(*) OVER () AS total FROM sales_internal.company_tables() t
                  ORDER BY t.condition = 'company_id = $1', t.level DESC, t.target::text LOOP
+        PERFORM sales_internal.note_progress('delete_company', company, 'rows: ' || place.target, done, place.total);
+        done := done + 1;
         EXECUTE format('DELETE FROM %s WHERE %s', place.target, place.condition) USING company;
     END LOOP;
 END
@@ -59,22 +62,26 @@ SET datestyle = 'ISO' SET timezone = 'UTC' SET intervalstyle = 'postgres' SET by
 AS $$
 DECLARE
     place record;
+    done bigint := 0;
 BEGIN
     IF NOT EXISTS (SELECT FROM sales.companies c WHERE c.company_id = export_company.company_id) THEN
         RAISE no_data_found USING MESSAGE = format('there is no company %s', coalesce(company_id::text, 'null'));
     END IF;
     FOR place IN
-        SELECT t.target, t.condition,
+        SELECT t.target, t.condition, count(*) OVER () AS total,
                (SELECT string_agg(format('%L, t.%I::text', a.attname, a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
                 WHERE a.attrelid = t.target AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
                (SELECT string_agg(format('t.%I', a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a JOIN pg_index i ON i.indrelid = t.target AND i.indisprimary
                 WHERE a.attrelid = t.target AND a.attnum = ANY (i.indkey)) AS key
         FROM sales_internal.company_tables() t WHERE t.is_kept ORDER BY t.level, t.target::text
     LOOP
+        PERFORM sales_internal.note_progress('export_company', company_id, 'rows: ' || place.target, done, place.total);
+        done := done + 1;
         RETURN QUERY EXECUTE format('SELECT %L, jsonb_strip_nulls(jsonb_build_object(%s)) FROM %s t WHERE %s %s', place.target, place.columns, place.target,
                                     place.condition, 'ORDER BY ' || place.key)
                      USING company_id;
     END LOOP;
+    PERFORM sales_internal.end_progress('export_company');
 END
 $$;
 COMMENT ON FUNCTION sales.export_company(uuid) IS
@@ -89,6 +96,7 @@ DECLARE
     company uuid;
     found bigint;
     place record;
+    done bigint := 0;
 BEGIN
     EXECUTE format('SELECT count(*), min(s."row" ->> ''company_id'')::uuid FROM %s s WHERE s.table_name = ''sales.companies''', source) INTO found, company;
     IF found <> 1 THEN
@@ -107,7 +115,7 @@ BEGIN
     -- The rows come as a restored dump does: no trigger audits, marks or seals them again.
     SET LOCAL session_replication_role = replica;
     FOR place IN
-        SELECT t.target,
+        SELECT t.target, count(*) OVER () AS total,
                (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
                 WHERE a.attrelid = t.target AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
                (SELECT string_agg(CASE WHEN a.attnotnull AND d.adbin IS NOT NULL
@@ -117,10 +125,13 @@ BEGIN
                 WHERE a.attrelid = t.target AND a.attnum > 0 AND NOT a.attisdropped) AS values
         FROM sales_internal.company_tables() t ORDER BY t.level, t.target::text
     LOOP
+        PERFORM sales_internal.note_progress('import_company', company, 'rows: ' || place.target, done, place.total);
+        done := done + 1;
         EXECUTE format('INSERT INTO %s (%s) SELECT %s FROM %s s WHERE s.table_name = %L', place.target, place.columns, place.values, source, place.target);
     END LOOP;
     SET LOCAL session_replication_role = origin;
-    PERFORM sales_internal.check_company_keys(company);
+    PERFORM sales_internal.note_progress('import_company', company, 'foreign keys');
+    PERFORM sales_internal.check_company_keys(company), sales_internal.end_progress('import_company');
     RAISE LOG 'sales_assistant: company % was imported by %', company, session_user;
     RETURN company;
 EXCEPTION WHEN unique_violation THEN

@@ -157,8 +157,12 @@ DECLARE
     counts jsonb := '{}';
     problem text;
     more boolean := false;
+    done bigint := 0;
+    total bigint;
 BEGIN
-    FOR company IN SELECT c.company_id FROM sales.companies c UNION ALL SELECT NULL LOOP
+    FOR company, total IN SELECT x.company_id, count(*) OVER () FROM (SELECT c.company_id FROM sales.companies c UNION ALL SELECT NULL) x LOOP
+        PERFORM sales_internal.note_progress('retention', NULL, 'companies', done, total);
+        done := done + 1;
         FOREACH kind IN ARRAY CASE WHEN company IS NULL THEN '{jobs}'::text[] ELSE '{jobs,sessions,rejects,texts,prospects,audit}' END LOOP
             BEGIN
                 EXECUTE format('SELECT sales_internal.%I($1)', 'retain_' || kind) INTO gone USING company;
@@ -173,6 +177,7 @@ BEGIN
         END LOOP;
     END LOOP;
     counts := counts || coalesce((SELECT jsonb_build_object('audit_partitions', n) FROM sales_internal.drop_audit_partitions() n WHERE n > 0), '{}');
+    PERFORM sales_internal.end_progress('retention');
     IF counts <> '{}' THEN
         RAISE LOG 'sales_assistant: retention removed %', counts;
     END IF;

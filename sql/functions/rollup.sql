@@ -316,7 +316,9 @@ DECLARE
     who uuid[];
     who_day date[];
     who_added boolean[];
+    one_company uuid := CASE WHEN cardinality(companies) = 1 THEN companies[1] END;
 BEGIN
+    PERFORM sales_internal.note_progress('refresh_metrics', one_company, 'marks', 0, NULL);
     PERFORM sales_internal.take_lock(k)
     FROM (SELECT sales_internal.metrics_lock_key(c) AS k FROM unnest(companies) AS c ORDER BY 1) AS x;
 
@@ -395,14 +397,17 @@ BEGIN
           FROM periods) AS p;
 
     IF days IS NOT NULL THEN
+        PERFORM sales_internal.note_progress('refresh_metrics', one_company, 'days', 0, cardinality(days));
         SELECT array_agg(r.company_id), array_agg(r.prospect_id), array_agg(r.day), array_agg(r.added)
         INTO who_company, who, who_day, who_added
         FROM sales_internal.recompute_days(day_company, days, NOT exact) AS r;
     END IF;
     IF period_company IS NOT NULL THEN
+        PERFORM sales_internal.note_progress('refresh_metrics', one_company, 'periods', 0, cardinality(starts));
         PERFORM sales_internal.recompute_periods(period_company, starts, ends, exact, who_company, who, who_day, who_added);
     END IF;
 
+    PERFORM sales_internal.note_progress('refresh_metrics', one_company, 'sectors and odds');
     -- Stages entered since then may change the odds of all stages.
     INSERT INTO sales_internal.metric_state AS s (company_id, refreshed_at, odds_stale)
     SELECT c.company_id, sales_internal.now(),
@@ -412,7 +417,7 @@ BEGIN
     ON CONFLICT (company_id) DO UPDATE
     SET refreshed_at = excluded.refreshed_at, odds_stale = s.odds_stale OR excluded.odds_stale;
     PERFORM sales_internal.refresh_sector(c, cardinality(companies) = 1) FROM unnest(companies) AS c;
-    PERFORM sales_internal.refresh_stale_odds(companies);
+    PERFORM sales_internal.refresh_stale_odds(companies), sales_internal.end_progress('refresh_metrics');
     RETURN coalesce(cardinality(days), 0);
 END
 $$;

@@ -293,11 +293,13 @@ DECLARE
     ids uuid[];
     scores integer[];
 BEGIN
+    PERFORM sales_internal.note_progress('refresh_scores', company, 'prospects', 0, cardinality(chosen));
     PERFORM sales_internal.scoring_scope(company, chosen);
     -- Three statements, as on a cluster the first runs on the coordinator, which has the models, and a WITH
     -- cannot insert what another part of it gives.
     SELECT array_agg(a.key::uuid), array_agg(round(100 * a.probability)::integer) INTO ids, scores
     FROM sales_internal.apply_scorecard(current.model_id, 'sales_internal.prospect_features') a;
+    PERFORM sales_internal.note_progress('refresh_scores', company, 'writing', 0, cardinality(ids));
     WITH known AS (
         -- nothing known, no score
         SELECT f.prospect_id, CASE WHEN num_nonnulls(p.email, p.phone, p.job_title, p.company_name, p.website, p.linkedin_url,
@@ -320,6 +322,7 @@ BEGIN
     ON CONFLICT (company_id) DO UPDATE
     SET scored_at = excluded.scored_at, all_scored_at = coalesce(excluded.all_scored_at, scoring_state.all_scored_at),
         seal_no = coalesce(excluded.seal_no, scoring_state.seal_no);
+    PERFORM sales_internal.end_progress('refresh_scores');
     RETURN scored;
 END
 $$;
@@ -484,13 +487,16 @@ DECLARE
     old sales.score_models;
     better boolean;
 BEGIN
+    PERFORM sales_internal.note_progress('train_score_model', company, 'waiting for another training');
     PERFORM sales_internal.take_lock(hashtextextended('sales_assistant training ' || company, 0));
+    PERFORM sales_internal.note_progress('train_score_model', company, 'learning');
     PERFORM sales_internal.scoring_scope(company);
     IF NOT EXISTS (SELECT FROM sales.conversion_funnel f WHERE f.company_id = company AND f.stage IN ('client', 'perdu')) THEN
         RAISE no_data_found USING MESSAGE = 'no deal is decided yet, there is nothing to learn from',
             HINT = 'A prospect that enters the stage client is a win, perdu a loss; until then the platform''s prior scores.';
     END IF;
     trained := sales_internal.train_scorecard('sales_internal.decided_features', 'won', '{"prior": "00000000-0000-7000-8000-000000000000"}');
+    PERFORM sales_internal.note_progress('train_score_model', company, 'comparing with the current model');
     SELECT * INTO card FROM sales_internal.scorecards c WHERE c.model_id = trained;
     SELECT * INTO old FROM sales.score_models m WHERE m.company_id = company AND m.is_current;
     IF old.model_id IS NOT NULL THEN
@@ -506,6 +512,7 @@ BEGIN
     VALUES (trained, company, next_version, card.rows, card.auc, card.log_loss, card.brier, better, sales_internal.now());
     INSERT INTO sales_internal.scoring_state (company_id, trained_at, outcomes) VALUES (company, sales_internal.now(), card.rows)
     ON CONFLICT (company_id) DO UPDATE SET trained_at = excluded.trained_at, outcomes = excluded.outcomes;
+    PERFORM sales_internal.end_progress('train_score_model');
     RETURN QUERY SELECT trained, card.rows, card.auc, card.log_loss, card.brier;
 END
 $$;
@@ -628,11 +635,12 @@ AS $$
 DECLARE
     due record;
     ends timestamptz := clock_timestamp() + interval '5 seconds';
+    looked bigint := 0;
     done integer := 0;
 BEGIN
     PERFORM sales_internal.keep_statistics();
     FOR due IN
-        SELECT c.company_id, s.seal_no, n.last_seal, s.failed_at,
+        SELECT c.company_id, count(*) OVER () AS total, s.seal_no, n.last_seal, s.failed_at,
                s.seal_no IS NULL OR s.all_scored_at IS NULL OR s.all_scored_at < sales_internal.now() - interval '1 day' AS "all"
         FROM sales.companies c
         LEFT JOIN sales_internal.scoring_state s USING (company_id)
@@ -645,6 +653,8 @@ BEGIN
             UPDATE sales_internal.periodic_tasks t SET next_run = sales_internal.now() WHERE t.name = 'scores' AND due.failed_at IS NULL;
             EXIT;
         END IF;
+        PERFORM sales_internal.note_progress('keep_scores', NULL, 'companies', looked, due.total);
+        looked := looked + 1;
         -- One company's trouble must not keep the others from their scores; it comes last, and is no reason to go on at once.
         BEGIN
             done := done + sales_internal.keep_company_scores(due.company_id, due.seal_no, due.last_seal, due."all")::integer;
@@ -655,6 +665,7 @@ BEGIN
             ON CONFLICT (company_id) DO UPDATE SET failed_at = excluded.failed_at;
         END;
     END LOOP;
+    PERFORM sales_internal.end_progress('keep_scores');
     RETURN done;
 END
 $$;

@@ -35,6 +35,7 @@
 #include "catalog/namespace.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "core/progress.h"
 #include "core/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -276,14 +277,19 @@ run_in_databases(int *databases)
 {
 	ListCell   *cell;
 	int64		resealed = 0;
+	List	   *all = all_databases();
 	StringInfoData problems;
 
 	initStringInfo(&problems);
 	*databases = 0;
-	foreach(cell, all_databases())
+	foreach(cell, all)
 	{
-		RotationReport *report = run_in_database(lfirst_oid(cell));
-		char	   *name = get_database_name(lfirst_oid(cell));
+		RotationReport *report;
+		char	   *name;
+
+		progress_note("rotate_master_key", NULL, "databases", foreach_current_index(cell), list_length(all));
+		report = run_in_database(lfirst_oid(cell));
+		name = get_database_name(lfirst_oid(cell));
 
 		if (name == NULL)
 			continue;			/* dropped meanwhile */
@@ -298,6 +304,7 @@ run_in_databases(int *databases)
 		resealed += report->resealed;
 		*databases += report->resealed > 0;
 	}
+	progress_end("rotate_master_key");
 	if (problems.len > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -39,7 +39,7 @@ for kind in install functions; do
 done
 
 # exported symbols are SQL functions (sales_*, pg_finfo_*) or named by their domain; gcov brings its own (make coverage)
-domains='mime|cron|csv|decode|fields|guc|clock|uuid|spi|shmem|permission|context|password|base64url|issuer|token|revocation|statement|throttle|audit|key|cipher|guard|http|dns|charset|job|queue|slots|launcher|worker|calls|learner|scoring|marks|rollup|email|core|report|reports|funnel|distribute'
+domains='mime|cron|csv|decode|fields|guc|clock|uuid|spi|shmem|permission|context|password|base64url|issuer|token|revocation|statement|throttle|audit|key|cipher|guard|http|dns|charset|job|queue|slots|launcher|worker|calls|learner|scoring|marks|rollup|email|core|progress|report|reports|funnel|distribute'
 hits=$(nm -D --defined-only sales_assistant.so 2>/dev/null | awk '{print $3}' |
     grep -vE "^(sales_|pg_finfo_sales_|Pg_magic_func|_PG_init|_init|_fini|__gcov_|mangle_path$|($domains)_)")
 [ -z "$hits" ] || complain "exported without a domain's name: $hits"

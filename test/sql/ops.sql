@@ -66,15 +66,21 @@ DELETE FROM sales.system_settings WHERE key_name = 'currency';
 -- statistics: tables that have none, and parents, which autovacuum passes by; then nothing is left to do
 :be_super
 SET session_replication_role = replica;
+-- autovacuum, which may be at the table while it is empty, would call it known to be so
+BEGIN;
+ALTER TABLE sales.prospects SET (autovacuum_enabled = off);
+UPDATE pg_class SET reltuples = -1 WHERE oid = 'sales.prospects'::regclass;
 INSERT INTO sales.prospects (company_id, first_name, notes) SELECT helpers.company('alpha'), 'P' || g, repeat('x', 100) FROM generate_series(1, 3000) g;
 INSERT INTO sales.interactions (company_id, prospect_id, channel, type, interaction_date)
 SELECT company_id, prospect_id, 'email', 'sent', '2026-11-14' FROM sales.prospects WHERE notes ~ 'xxx';
+COMMIT;
 SELECT pg_stat_force_next_flush();
 DELETE FROM pg_statistic WHERE starelid IN ('sales.prospects'::regclass, 'sales.interactions'::regclass);
-SELECT sales_internal.keep_statistics() >= 2 AS some;
+SELECT sales_internal.keep_statistics() > 0 AS some;
 -- what another was analyzing just then is taken up by the next pass
 DO $$ BEGIN WHILE sales_internal.keep_statistics() > 0 LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
 SELECT starelid::regclass, count(*) > 0 AS known FROM pg_statistic WHERE starelid IN ('sales.prospects'::regclass, 'sales.interactions'::regclass) GROUP BY 1 ORDER BY 1;
+ALTER TABLE sales.prospects RESET (autovacuum_enabled);
 DELETE FROM sales.interactions WHERE prospect_id IN (SELECT prospect_id FROM sales.prospects WHERE notes ~ 'xxx');
 DELETE FROM sales.prospects WHERE notes ~ 'xxx';
 RESET session_replication_role;
