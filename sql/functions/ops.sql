@@ -164,6 +164,13 @@ AS $$
            'See sales.worker_status.'
     FROM sales_internal.jobs WHERE state = 'queued' AND run_at < sales_internal.now() - interval '10 minutes' HAVING count(*) > 0
     UNION ALL
+    SELECT 'note', format('rows of sales.%s stay in its DEFAULT partition, as it is published', d.parent),
+           format('To move them: ALTER PUBLICATION ... DROP TABLE sales.%1$s; SELECT sales.maintain(); ADD TABLE it again, and on the subscriber DELETE its rows and ALTER SUBSCRIPTION ... REFRESH PUBLICATION.', d.parent)
+    FROM (SELECT 'audit_logs' AS parent WHERE EXISTS (SELECT FROM sales.audit_logs_default)
+          UNION ALL SELECT 'interactions' WHERE EXISTS (SELECT FROM sales.interactions_default WHERE interaction_date BETWEEN '1900-01-01' AND '2199-12-31')
+          UNION ALL SELECT 'analytics' WHERE EXISTS (SELECT FROM sales.analytics_default WHERE date BETWEEN '1900-01-01' AND '2199-12-31')) d
+    WHERE sales_internal.is_published(d.parent)
+    UNION ALL
     -- nothing limits it: docs/security.md
     SELECT 'warning', format('company "%s" has %s jobs in the queue', c.domain, j.n),
            format('Others do not wait behind it. If somebody is at work there: UPDATE sales.companies SET subscription_status = ''suspended'' WHERE domain = %L; then DELETE FROM sales_internal.jobs WHERE company_id = %L AND state = ''queued'';', c.domain, c.company_id)

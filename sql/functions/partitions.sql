@@ -113,6 +113,17 @@ COMMENT ON FUNCTION sales_internal.prepare_partition(text, timestamp) IS
     'Makes the table that will be the partition for an instant, not attached yet';
 REVOKE ALL ON FUNCTION sales_internal.prepare_partition(text, timestamp) FROM PUBLIC;
 
+-- A subscriber is told that a row has left DEFAULT, and not that it is in a table which is no partition yet: it would lose the row.
+CREATE OR REPLACE FUNCTION sales_internal.is_published(parent text) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM pg_publication_tables p
+                   WHERE p.schemaname = 'sales' AND p.tablename IN (is_published.parent, is_published.parent || '_default'))
+$$;
+COMMENT ON FUNCTION sales_internal.is_published(text) IS 'Do changes of a partitioned table go to subscribers? Then its rows stay where they are';
+REVOKE ALL ON FUNCTION sales_internal.is_published(text) FROM PUBLIC;
+
 -- Rows of the partition's range move from DEFAULT: as they are, which is no
 -- change to be audited.  Foreign keys are looked at, since who deletes a
 -- prospect meanwhile does not see the rows that arrive.
@@ -130,6 +141,10 @@ BEGIN
                    parent || '_default', sales_internal.partition_key(parent), part.low, sales_internal.partition_key(parent), part.high, part.name);
     GET DIAGNOSTICS moved = ROW_COUNT;
     PERFORM sales_internal.audit_close_door();
+    IF moved > 0 AND sales_internal.is_published(parent) THEN
+        RAISE object_in_use USING MESSAGE = format('sales.%s is published: its rows stay in DEFAULT, as subscribers would lose them', parent),
+            HINT = 'See docs/backup.md, a warehouse.';
+    END IF;
     RETURN moved;
 END
 $$;
@@ -260,7 +275,7 @@ BEGIN
     LOOP
         state := sales_internal.partition_state(wanted.parent, wanted.at);
         is_spread := coalesce(format('sales.%I', wanted.parent)::regclass = ANY (sales_internal.citus_tables()), false);
-        CONTINUE WHEN state = 'attached' OR (wanted.has_rows AND is_spread);
+        CONTINUE WHEN state = 'attached' OR (wanted.has_rows AND (is_spread OR sales_internal.is_published(wanted.parent)));
         UPDATE sales_internal.periodic_tasks SET next_run = sales_internal.now() WHERE name = 'partitions';
         IF state IS NULL AND NOT is_spread THEN
             PERFORM sales_internal.lock_for_partition(wanted.parent, false);

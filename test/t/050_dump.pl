@@ -40,6 +40,8 @@ UPDATE sales.prospects SET deleted_at = now() WHERE first_name = 'Ada7';
 $node->poll_query_until('full_one', q{SELECT count(*) = 0 FROM sales_internal.jobs WHERE state IN ('queued', 'running')});
 $node->safe_psql('full_one', 'SELECT sales.maintain(); SELECT sales.maintain(); SELECT sales.stop_workers()');
 $node->safe_psql('empty', 'SELECT sales.stop_workers()');
+# a job that waits: no restored database may begin with it unasked
+my $waiting = $node->safe_psql('full_one', q{SELECT sales_internal.enqueue('suggest_next_action', company_id, jsonb_build_object('prospect_id', prospect_id)) FROM sales.prospects WHERE first_name = 'Ada1' AND company_id = (SELECT company_id FROM sales.companies WHERE name = 'Alpha')});
 
 # Every table with its rows, in an order of its own.
 sub rows
@@ -50,6 +52,19 @@ SELECT format('SELECT %L, count(*), md5(string_agg(t::text, chr(10) ORDER BY t::
 FROM pg_class c WHERE relnamespace IN ('sales'::regnamespace, 'sales_internal'::regnamespace) AND relkind IN ('r', 'p') AND NOT relispartition AND relpersistence = 'p'
 AND relname NOT IN ('sessions', 'bound_roles', 'periodic_tasks', 'audit_sealing') ORDER BY c.oid::regclass::text COLLATE "C"});
 	return $node->safe_psql($database, join(";\n", split /\n/, $queries));
+}
+
+# What keeps tenants apart and changes audited: policies, whether row security is forced, grants, triggers.
+sub guards
+{
+	my ($database) = @_;
+	return $node->safe_psql($database, q{
+SELECT p::text FROM pg_policies p WHERE schemaname IN ('sales', 'sales_internal') ORDER BY 1;
+SELECT c.oid::regclass, c.relrowsecurity, c.relforcerowsecurity, ARRAY(SELECT a::text FROM unnest(c.relacl) a ORDER BY 1) FROM pg_class c
+WHERE relnamespace IN ('sales'::regnamespace, 'sales_bi'::regnamespace, 'sales_internal'::regnamespace) AND relkind IN ('r', 'p', 'v') AND NOT relispartition ORDER BY 1;
+SELECT t.tgrelid::regclass, t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE NOT tgisinternal AND relnamespace IN ('sales'::regnamespace, 'sales_internal'::regnamespace) AND NOT relispartition ORDER BY t.tgrelid::regclass::text, 2;
+SELECT p.oid::regprocedure, ARRAY(SELECT a::text FROM unnest(p.proacl) a ORDER BY 1) FROM pg_proc p WHERE pronamespace IN ('sales'::regnamespace, 'sales_internal'::regnamespace) ORDER BY p.oid::regprocedure::text});
 }
 
 my $dir = $node->basedir;
@@ -63,7 +78,9 @@ for my $source ('empty', 'full_one')
 			$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/$source.sql", '-d', $node->connstr($_[0]) ], "$source: plain restore"); } ],
 		[ 'custom', sub { $node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/$source.dump", '-d', $node->connstr($source) ], "$source: custom dump");
 			$node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr($_[0]), "$dir/$source.dump" ], "$source: custom restore"); } ],
-		[ 'jobs', sub { $node->command_ok([ 'pg_restore', '-e', '-j', '2', '-d', $node->connstr($_[0]), "$dir/$source.dump" ], "$source: restore with two jobs"); } ]);
+		[ 'jobs', sub { $node->command_ok([ 'pg_restore', '-e', '-j', '2', '-d', $node->connstr($_[0]), "$dir/$source.dump" ], "$source: restore with two jobs"); } ],
+		[ 'folder', sub { $node->command_ok([ 'pg_dump', '-Fd', '-j', '2', '-f', "$dir/$source.d", '-d', $node->connstr($source) ], "$source: dump into a folder with two jobs");
+			$node->command_ok([ 'pg_restore', '-e', '-j', '2', '-d', $node->connstr($_[0]), "$dir/$source.d" ], "$source: and its restore"); } ]);
 	for my $way (@ways)
 	{
 		my ($name, $restore) = @$way;
@@ -73,11 +90,19 @@ for my $source ('empty', 'full_one')
 		my $after = rows($target);
 		$after =~ s/^sales\.company_sizes.*\n//m if $source eq 'full_one';
 		is($after, $before, "$target: every row is as it was");
-		is($node->safe_psql($target, 'SELECT count(*) FROM sales.worker_status WHERE database = current_database() AND pid IS NOT NULL'), '0', "$target: its worker is quiet");
-		is($node->safe_psql($target, q{SELECT count(*) FROM pg_policies WHERE schemaname = 'sales'}),
-			$node->safe_psql($source, q{SELECT count(*) FROM pg_policies WHERE schemaname = 'sales'}), "$target: all policies are in place");
+		is($node->safe_psql($target, 'SELECT count(*), count(DISTINCT size_range) FROM sales.company_sizes'), '5|5', "$target: seeds are there once");
+		is(guards($target), guards($source), "$target: policies, grants and triggers are in place");
 	}
 }
+
+# No worker has come meanwhile, though jobs wait; one comes when it is wanted, and does them.
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'sales_assistant worker' AND datname ~ '^(empty|full)'}), '0', 'the workers of all restored databases are quiet');
+is($node->safe_psql('full_one_custom', "SELECT state FROM sales_internal.jobs WHERE job_id = '$waiting'"), 'queued', 'a job that waited waits');
+$node->safe_psql('full_one_custom', q{SELECT sales_internal.enqueue('suggest_next_action', company_id, jsonb_build_object('prospect_id', prospect_id)) FROM sales.prospects WHERE first_name = 'Ada2' AND company_id = (SELECT company_id FROM sales.companies WHERE name = 'Beta')});
+ok($node->poll_query_until('full_one_custom', "SELECT count(*) = 2 FROM sales_internal.jobs WHERE kind = 'suggest_next_action' AND state = 'done'"), 'a new job wakes its worker, which does both');
+is($node->safe_psql('full_one_folder', 'SELECT sales.start_workers()'), 't', 'or it is started by hand');
+ok($node->poll_query_until('full_one_folder', "SELECT state = 'done' FROM sales_internal.jobs WHERE job_id = '$waiting'"), 'and does what waited');
+$node->safe_psql($_, 'SELECT sales.stop_workers()') for 'full_one_custom', 'full_one_folder';
 
 # the restored database works: partitions are made again, audit and metrics go on
 my $db = 'full_one_jobs';

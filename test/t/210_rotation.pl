@@ -86,6 +86,8 @@ WHERE sealed NOT LIKE 'sa2:' || (sales_internal.key_names())[1] || ':%'}) for ('
 sub keys_work
 {
 	my ($name) = @_;
+	# what the load has left is not counted
+	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM sales_internal.jobs WHERE state IN ('queued', 'running')}) or diag('jobs do not end');
 	unlink "$peer->{dir}/requests";
 	append_to_file("$peer->{dir}/requests", '');
 	my $calls = $node->safe_psql('postgres', q{SELECT call_with('%')});

@@ -56,7 +56,7 @@ INSERT INTO sales.prospects (company_id, first_name, last_name, email)
 SELECT company_id, f, 'Byron', lower(f) || '@client.example' FROM sales.companies, unnest('{Ada,Bea}'::text[]) f});
 sql(q{CREATE TABLE who AS SELECT p.company_id, lower(c.name) AS company, p.prospect_id FROM sales.prospects p JOIN sales.companies c USING (company_id) WHERE p.first_name = 'Ada'});
 # Another audit row of each person: which key is it under?
-sub note { sql("UPDATE sales.prospects SET notes = first_name || ' Byron, note $_[0]' WHERE erased_at IS NULL"); return; }
+sub write_of { sql("UPDATE sales.prospects SET notes = first_name || ' Byron, note $_[0]' WHERE erased_at IS NULL"); return; }
 my $ada = q{FROM sales.audit_logs l JOIN who w ON w.company_id = l.company_id AND w.prospect_id = l.record_id WHERE l.table_name = 'prospects'};
 sub keys_of { return sql("SELECT count(*), count(DISTINCT left(l.digest::text, 10)) $ada AND w.company = '$_[0]'"); }
 my $bystanders = q{SELECT md5(string_agg(l::text, ',' ORDER BY l.audit_id)) FROM sales.audit_logs l WHERE l.record_id IN (SELECT prospect_id FROM sales.prospects WHERE first_name = 'Bea')};
@@ -93,13 +93,13 @@ sub end_erasure
 }
 
 # --- begun in the midst of the first change: the key of now is the new one, and the one of before is in the key file alone ---
-note(1);
+write_of(1);
 my $stopper = $node->background_psql('postgres');
 $stopper->query_safe('BEGIN; SELECT FROM sales.api_keys FOR UPDATE');
 my ($out, $err) = ('', '');
 my $call = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "SELECT sales.rotate_master_key('" . new_key() . "')" ], '>', \$out, '2>', \$err);
 held("backend_type = 'sales_assistant key rotation'", 'a change of the key is under way');
-note(2);
+write_of(2);
 is(keys_of('beta') . sql('SELECT count(*) FROM sales_internal.audit_keys'), '3|20', 'the rows of Beta are under two keys, which no table holds');
 my $before = sql($bystanders);
 my $holder = holder_of('beta');
@@ -113,7 +113,7 @@ is(sql($bystanders), $before, 'rows of others are what they were');
 
 # --- begun before a change: the kept keys that it sees are sealed under one that is gone ---
 rotate();
-note(3);
+write_of(3);
 $before = sql($bystanders);
 is(keys_of('alpha'), '4|3', 'the rows of Alpha are under three keys');
 $holder = holder_of('alpha');
