@@ -98,7 +98,7 @@ INSERT INTO sales.import_jobs (name, source_type, source_config) VALUES ('f', 'c
 SELECT sales.run_import(import_job_id) FROM sales.import_jobs \\g /dev/null
 BEGIN},
 	says => qr/^Beta\|import\|bytes of a file\|\d+\|@{[ length $csv ]}\|t$/);
-held('keep_scores', %super, before => 'BEGIN', lock => sprintf('LOCK TABLE %s IN EXCLUSIVE MODE', 'sales.prospects'), run => 'SELECT sales_internal.keep_scores()',
+held('keep_scores', %super, before => 'UPDATE sales_internal.scoring_state SET all_scored_at = NULL; BEGIN', lock => sprintf('LOCK TABLE %s IN EXCLUSIVE MODE', 'sales.prospects'), run => 'SELECT sales_internal.keep_scores()',
 	says => qr/^-\|keep_scores\|companies\|0\|3\|t$/);
 held('retention', %super, lock => 'LOCK TABLE sales_internal.jobs IN SHARE MODE', run => 'SELECT sales_internal.apply_retention()', says => qr/^-\|retention\|companies\|\d\|4\|t$/);
 held('maintain', %super, lock => 'LOCK TABLE sales_internal.audit_seals IN SHARE MODE', run => 'SELECT count(*) FROM sales.maintain()', says => qr/^-\|maintain\|seal audit\|[1-9]\d*\|[1-9]\d*\|t$/);
