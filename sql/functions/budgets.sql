@@ -130,6 +130,7 @@ AS $$
 DECLARE
     moment timestamptz := sales_internal.now();
     call record;
+    failed integer;
 BEGIN
     FOR call IN
         SELECT CASE WHEN u.key = '' THEN u.service ELSE k.service_name::text END AS service,
@@ -142,7 +143,12 @@ BEGIN
     LOOP
         IF call.ok THEN
             UPDATE sales_internal.service_pace p SET failures = 0, closed_until = NULL, last_error = NULL
-            WHERE p.service = call.service AND p.api_key_id = call.key AND p.failures > 0;
+            FROM sales_internal.service_pace o
+            WHERE p.service = call.service AND p.api_key_id = call.key AND p.failures > 0 AND o.service = p.service AND o.api_key_id = p.api_key_id
+            RETURNING o.failures INTO failed;
+            IF failed >= 5 THEN
+                RAISE LOG 'sales_assistant: service "%" answers again (key %)', call.service, call.key;
+            END IF;
         ELSE
             INSERT INTO sales_internal.service_pace AS p (service, api_key_id, next_turn, failures, closed_until, last_error)
             VALUES (call.service, call.key, moment, 1,
@@ -151,7 +157,12 @@ BEGIN
             SET failures = p.failures + 1, last_error = excluded.last_error,
                 closed_until = greatest(p.closed_until, excluded.closed_until,
                     CASE WHEN p.failures >= 4 AND coalesce(p.closed_until, '-infinity') <= moment
-                         THEN moment + least(300, 5 * 2 ^ least(p.failures - 4, 10)) * interval '1 second' END);
+                         THEN moment + least(300, 5 * 2 ^ least(p.failures - 4, 10)) * interval '1 second' END)
+            RETURNING p.failures INTO failed;
+            IF failed = 5 THEN
+                RAISE LOG 'sales_assistant: service "%" is left alone for a while (key %)', call.service, call.key
+                    USING DETAIL = 'Five calls in a row have failed: sales_internal.service_pace.last_error.';
+            END IF;
         END IF;
     END LOOP;
     RETURN EXISTS (SELECT FROM sales_internal.service_pace WHERE failures > 0);

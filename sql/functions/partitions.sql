@@ -162,16 +162,18 @@ SET timezone = 'UTC'
 AS $$
 DECLARE
     part record := sales_internal.partition_of(parent, at);
+    moved bigint;
 BEGIN
-    PERFORM sales_internal.fill_partition(parent, at);
+    moved := sales_internal.fill_partition(parent, at);
     PERFORM sales_internal.lock_for_partition(parent);
-    PERFORM sales_internal.fill_partition(parent, at);
+    moved := moved + sales_internal.fill_partition(parent, at);
     EXECUTE format('ALTER TABLE sales.%I ATTACH PARTITION sales.%I FOR VALUES FROM (%L) TO (%L)', parent, part.name, part.low, part.high);
     EXECUTE format('ALTER TABLE sales.%I DROP CONSTRAINT range', part.name);
     IF parent = 'audit_logs' THEN
         EXECUTE format('CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON sales.%I '
                        'FOR EACH STATEMENT EXECUTE FUNCTION sales_internal.audit_append_only()', part.name);
     END IF;
+    RAISE LOG 'sales_assistant: partition % is there, % rows have moved into it', part.name, moved;
 END
 $$;
 COMMENT ON FUNCTION sales_internal.attach_partition(text, timestamp) IS

@@ -472,7 +472,7 @@ BEGIN
         RETURN sales_internal.refresh_companies(companies);
     EXCEPTION WHEN data_exception OR integrity_constraint_violation OR lock_not_available THEN
         -- One company's data must not stop the others.
-        RAISE LOG 'metrics of all companies at once failed: %', SQLERRM;
+        RAISE LOG 'sales_assistant: metrics of all companies at once failed: %', SQLERRM;
     END;
     FOREACH company IN ARRAY companies LOOP
         BEGIN

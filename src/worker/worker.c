@@ -56,6 +56,7 @@
 static int	guc_max_calls = 800;
 static int	guc_max_calls_per_company = 600;
 static int	guc_turn_timeout = 20000;
+static char *database_name = NULL;	/* for the log */
 
 /* What a claim came to. */
 typedef struct Claim
@@ -223,12 +224,14 @@ step_take_over(void *arg)
 	/* a cluster's queue and periodic work are the coordinator's */
 	if (distribute_is_node())
 		*(bool *) arg = false;
-	if (*(bool *) arg)
-		spi_run("UPDATE sales_internal.jobs j SET state = 'queued', lease_until = NULL "
-				"FROM (SELECT l.job_id FROM sales_internal.jobs l "
-				"      WHERE l.state = 'running' AND l.attempts < l.max_attempts "
-				"      FOR UPDATE SKIP LOCKED) lost "
-				"WHERE j.job_id = lost.job_id", false, 0, 0, NULL);
+	if (!*(bool *) arg)
+		return;
+	database_name = MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
+	spi_run("UPDATE sales_internal.jobs j SET state = 'queued', lease_until = NULL "
+			"FROM (SELECT l.job_id FROM sales_internal.jobs l "
+			"      WHERE l.state = 'running' AND l.attempts < l.max_attempts "
+			"      FOR UPDATE SKIP LOCKED) lost "
+			"WHERE j.job_id = lost.job_id", false, 0, 0, NULL);
 }
 
 static bool
@@ -248,6 +251,7 @@ start(Oid database)
 	if (!await_update() || worker_in_transaction(step_take_over, &is_mine) != NULL || !is_mine)
 		return false;
 	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_USERSET, PGC_S_OVERRIDE);
+	ereport(LOG, (errmsg("sales_assistant: the worker of database \"%s\" has started", database_name)));
 	return true;
 }
 
@@ -317,6 +321,7 @@ sales_worker_main(Datum arg)
 		worker_wait(sleep);
 		MemoryContextReset(worker_memory);
 	}
+	ereport(LOG, (errmsg("sales_assistant: the worker of database \"%s\" has stopped", database_name)));
 	proc_exit(0);
 }
 
