@@ -157,7 +157,7 @@ AS $$
     WHERE current_setting('shared_preload_libraries') !~ '\msales_assistant\M'
     UNION ALL
     SELECT 'warning', 'no worker serves this database', 'SELECT sales.start_workers();'
-    WHERE current_setting('shared_preload_libraries') ~ '\msales_assistant\M'
+    WHERE current_setting('shared_preload_libraries') ~ '\msales_assistant\M' AND NOT pg_is_in_recovery()
       AND NOT EXISTS (SELECT FROM sales_internal.worker_slots() w WHERE w.database = current_database())
     UNION ALL
     SELECT 'warning', format('%s jobs wait, the oldest for %s', count(*), date_trunc('second', sales_internal.now() - min(run_at))),

@@ -166,15 +166,30 @@ prepare('postgres');
 works('created again it works again');
 
 # --- standby ---
+sql(q{CREATE ROLE app LOGIN IN ROLE sales_app; CREATE ROLE bi LOGIN IN ROLE sales_bi;
+SELECT sales.bind_role('bi', company_id) FROM sales.companies WHERE name = 'Alpha';
+INSERT INTO sales.prospects (company_id, first_name) SELECT company_id, 'Ada' FROM sales.companies, generate_series(1, CASE name WHEN 'Alpha' THEN 3 ELSE 5 END)});
+my $token = $node->safe_psql($db, q{SELECT sales.login('beta.test', 'b@beta.test', 'beta-secret-1')}, extra_params => [ '-U', 'app' ]);
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
+# (the test's copy of the backup opens the file to others)
+chmod 0600, $standby->data_dir . '/sales_assistant.key';
 $standby->start;
 my @jobs = split /\n/, do { sql('SELECT sales.stop_workers()'); ask($fast, 2) };
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 is($standby->safe_psql('postgres', 'SELECT count(*) FROM sales_internal.jobs WHERE state = \'queued\''), '2', 'the standby knows of two jobs');
 is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'sales_assistant%'"), '0', 'and has no worker, nor launcher');
 is($standby->safe_psql('postgres', 'SELECT state, queued FROM sales.worker_status'), 'none|2', 'as worker_status shows');
+is($standby->safe_psql('postgres', 'SELECT sum(prospects) FROM sales_bi.funnel_now', extra_params => [ '-U', 'bi' ]), '3', 'a BI tool reads its company there');
+is($standby->safe_psql('postgres', "SELECT sales.use_session('$token', false) \\g /dev/null\nSELECT count(*) FROM sales.prospects", extra_params => [ '-U', 'app' ]), '5', 'an application by its token of the primary');
+for ([ q{SELECT sales.login('beta.test', 'b@beta.test', 'beta-secret-1')}, 'nobody logs in' ], [ "SELECT sales.use_session('$token', false); UPDATE sales.prospects SET notes = 'x'", 'nor writes' ])
+{
+	my ($rc, $o, $e) = $standby->psql('postgres', $_->[0], extra_params => [ '-U', 'app' ]);
+	like($e, qr/in a read-only transaction/, "$_->[1] there, and is told why");
+}
+unlike($standby->safe_psql('postgres', 'SELECT finding FROM sales.doctor()'), qr/no worker|waiting|error/, 'doctor() does not miss a worker there');
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM sales.progress'), '0', 'sales.progress answers');
 $node->stop;
 $standby->promote;
 $node = $standby;
