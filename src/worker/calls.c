@@ -160,28 +160,42 @@ calls_start(HttpCall *call)
 	sigprocmask(SIG_SETMASK, &saved, NULL);
 }
 
+/*
+ * Calls that have ended leave libcurl when all its messages are read: it looks
+ * for a message of each that leaves, among those that it has.
+ */
 static void
 hand_over(CallDone done)
 {
-	CURLMsg    *message;
-	int			left;
-
-	while ((message = curl_multi_info_read(multi, &left)) != NULL)
+	struct
 	{
 		HttpCall   *call;
-		CURLcode	result = message->data.result;
+		CURLcode	result;
+	}			ended[EVENTS_PER_WAIT];
+	CURLMsg    *message;
+	int			left;
+	int			n;
 
-		if (message->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &call);
-		(void) curl_multi_remove_handle(multi, call->easy);
-		if (call->kind != HTTP_WEB)
-			dlist_delete(&call->session);
-		if (http_call_follow(call, result))
-			calls_start(call);
-		else
-			done(call, result);
-	}
+	do
+	{
+		for (n = 0; n < lengthof(ended) && (message = curl_multi_info_read(multi, &left)) != NULL; n++)
+		{
+			ended[n].result = message->data.result;
+			curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **) &ended[n].call);
+		}
+		for (int i = 0; i < n; i++)
+		{
+			HttpCall   *call = ended[i].call;
+
+			(void) curl_multi_remove_handle(multi, call->easy);
+			if (call->kind != HTTP_WEB)
+				dlist_delete(&call->session);
+			if (http_call_follow(call, ended[i].result))
+				calls_start(call);
+			else
+				done(call, ended[i].result);
+		}
+	} while (n == lengthof(ended));
 	for (HttpCall *call; (call = dns_next_done()) != NULL;)
 		done(call, CURLE_OK);
 }

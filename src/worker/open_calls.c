@@ -16,6 +16,8 @@
 #include "worker/calls.h"
 #include "worker/open_calls.h"
 
+#define STARTED_AT_ONCE 32
+
 CallQueue	worker_finished_calls = {NULL, NULL, 0};
 
 static OpenCall *all = NULL;
@@ -121,10 +123,14 @@ call_done(HttpCall *call, CURLcode result)
 	call_queue_put(&worker_finished_calls, open);
 }
 
+/*
+ * Some at a time: where a service answers at once, the next ones find connections
+ * that are free again, and few calls are in memory at the same time.
+ */
 void
 worker_start_prepared(void)
 {
-	while (prepared != NULL)
+	for (int n = 1; prepared != NULL; n++)
 	{
 		OpenCall   *open = prepared;
 
@@ -133,6 +139,8 @@ worker_start_prepared(void)
 			call_done(open->http, CURLE_ABORTED_BY_CALLBACK);
 		else
 			calls_start(open->http);
+		if (n % STARTED_AT_ONCE == 0)
+			worker_wait(0);
 	}
 }
 
