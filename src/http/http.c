@@ -22,6 +22,24 @@ static uint32 waits_for_call = 0;	/* wait events */
 static uint32 waits_for_dns = 0;
 
 void
+http_call_end(HttpCall *call)
+{
+	curl_off_t	seconds = 0;
+	curl_off_t	elapsed = 0;
+	char	   *url = NULL;
+
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &call->status);
+	curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &seconds);
+	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &elapsed);
+	call->retry_after = seconds;
+	call->elapsed_us = elapsed;
+	if (call->redirects > 0 && curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != NULL)
+		call->last_url = strdup(url);
+	curl_easy_cleanup(call->easy);
+	call->easy = NULL;
+}
+
+void
 http_call_free(HttpCall *call)
 {
 	if (call == NULL)
@@ -41,6 +59,7 @@ http_call_free(HttpCall *call)
 	free(call->host_key);
 	free(call->upload);
 	free(call->body);
+	free(call->last_url);
 	free(call->response_headers);
 	free(call);
 }
@@ -128,6 +147,7 @@ http_perform(const char *request, const char *secret)
 		}
 		curl_multi_remove_handle(multi, call->easy);
 	} while (running == 0 && http_call_follow(call, result));
+	http_call_end(call);
 	curl_multi_cleanup(multi);
 	return take_response(call, result, running == 0 || call->blocked);
 }

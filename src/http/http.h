@@ -38,6 +38,10 @@ typedef struct HttpCall
 	size_t		body_capacity;
 	char	   *response_headers;	/* "name: value\n" lines, names in lower case */
 	size_t		response_headers_size;
+	long		status;			/* these four are there when the call has ended */
+	int64		retry_after;	/* seconds that the service asks to be left alone for */
+	int64		elapsed_us;
+	char	   *last_url;		/* where redirects led, malloc'd; else null */
 	char		error[CURL_ERROR_SIZE];
 	char		provider[64];	/* as the request named them, for the settle function */
 	char		api_key_id[40];
@@ -85,10 +89,16 @@ extern HttpCall *http_call_new(const char *request, const char *secret,
 							   const char **problem);
 
 /*
- * After a call has ended and before its response is taken: true if it is to be
- * started again, as it was redirected and may follow.
+ * After libcurl is done with a call: true if it is to be started again, as it was
+ * redirected and may follow.  Else it is to be ended.
  */
 extern bool http_call_follow(HttpCall *call, CURLcode result);
+
+/*
+ * Keeps what the response needs to know of libcurl's handle and frees that, which is
+ * larger than most answers.
+ */
+extern void http_call_end(HttpCall *call);
 
 /* The longest that a request may take, all its redirects included. */
 extern long http_timeout_ms(const char *request);

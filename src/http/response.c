@@ -98,9 +98,6 @@ call_error(HttpCall *call, CURLcode result)
 bool
 http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after, const char **error)
 {
-	long		status = 0;
-	curl_off_t	seconds = 0;
-
 	*retry_after = 0;
 	*error = NULL;
 	hide_in_session(call);
@@ -109,12 +106,10 @@ http_call_is_healthy(HttpCall *call, CURLcode result, double *retry_after, const
 		*error = call_error(call, result);
 		return false;
 	}
-	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (call->kind != HTTP_WEB || (status != 429 && status < 500))
+	if (call->kind != HTTP_WEB || (call->status != 429 && call->status < 500))
 		return true;
-	curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &seconds);
-	*retry_after = Min(seconds, 86400);
-	snprintf(call->error, sizeof(call->error), "HTTP status %ld", status);
+	*retry_after = Min(call->retry_after, 86400);
+	snprintf(call->error, sizeof(call->error), "HTTP status %ld", call->status);
 	*error = call->error;
 	return false;
 }
@@ -165,15 +160,11 @@ file_status(CURLcode result)
 static void
 add_url(HttpCall *call, json_t *response)
 {
-	char	   *url = NULL;
-
-	curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url);
-	url = url != NULL ? strndup(url, strcspn(url, "?#")) : NULL;
-	if (url == NULL)
+	if (call->last_url == NULL)
 		return;
-	http_hide_secret(call, url, strlen(url));
-	json_object_set_new(response, "url", json_string(url));
-	free(url);
+	call->last_url[strcspn(call->last_url, "?#")] = '\0';
+	http_hide_secret(call, call->last_url, strlen(call->last_url));
+	json_object_set_new(response, "url", json_string(call->last_url));
 }
 
 /* Of valid text; jansson's own look at it takes as long as all the rest. */
@@ -189,8 +180,7 @@ body_json(const char *body)
 Jsonb *
 http_call_response(HttpCall *call, CURLcode result)
 {
-	long		status = 0;
-	curl_off_t	elapsed = 0;
+	long		status = call->status;
 	const char *error = NULL;
 	char	   *type = content_type(call);
 	char	   *body;
@@ -205,8 +195,6 @@ http_call_response(HttpCall *call, CURLcode result)
 	if (body != NULL)
 		http_hide_secret(call, body, strlen(body));
 	free(type);
-	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &elapsed);
 	if (call->blocked)
 		error = GUARD_NOT_PUBLIC;
 	else if (call->redirect_refused)
@@ -228,7 +216,7 @@ http_call_response(HttpCall *call, CURLcode result)
 						 "body", error == NULL ? body_json(body) : json_null(),
 						 "error", error,
 						 "blocked", (int) call->blocked,
-						 "elapsed_ms", (json_int_t) (elapsed / 1000),
+						 "elapsed_ms", (json_int_t) (call->elapsed_us / 1000),
 						 "provider", call->provider,
 						 "api_key_id", call->api_key_id,
 						 "budget_month", call->budget_month);

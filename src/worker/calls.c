@@ -191,9 +191,12 @@ hand_over(CallDone done)
 			if (call->kind != HTTP_WEB)
 				dlist_delete(&call->session);
 			if (http_call_follow(call, ended[i].result))
+			{
 				calls_start(call);
-			else
-				done(call, ended[i].result);
+				continue;
+			}
+			http_call_end(call);
+			done(call, ended[i].result);
 		}
 	} while (n == lengthof(ended));
 	for (HttpCall *call; (call = dns_next_done()) != NULL;)
