@@ -117,30 +117,30 @@ BEGIN
                ORDER BY j.priority DESC, j.run_at, j.job_id LIMIT 1)
         ORDER BY t.running OFFSET greatest(wanted - 1, 0) LIMIT 1
     ), candidates AS (
-        SELECT q.job_id, q.turn
+        SELECT q.place, q.job_id, q.turn
         FROM tenants t CROSS JOIN LATERAL (
-            SELECT d.job_id, t.running + row_number() OVER (ORDER BY d.priority DESC, d.run_at, d.job_id) AS turn
-            FROM (SELECT j.job_id, j.priority, j.run_at FROM sales_internal.jobs j
+            SELECT d.place, d.job_id, t.running + row_number() OVER (ORDER BY d.priority DESC, d.run_at, d.job_id) AS turn
+            FROM (SELECT j.ctid AS place, j.job_id, j.priority, j.run_at FROM sales_internal.jobs j
                   WHERE j.state = 'queued' AND j.due AND j.company_id = t.company_id AND j.run_at <= moment
                     AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
                   ORDER BY j.priority DESC, j.run_at, j.job_id
                   LIMIT greatest(least(wanted, most - t.running, (SELECT e.turn FROM enough e) - t.running), 0)) d) q
         UNION ALL
-        SELECT d.job_id, row_number() OVER (ORDER BY d.priority DESC, d.run_at, d.job_id)
-        FROM (SELECT j.job_id, j.priority, j.run_at FROM sales_internal.jobs j
+        SELECT d.place, d.job_id, row_number() OVER (ORDER BY d.priority DESC, d.run_at, d.job_id)
+        FROM (SELECT j.ctid AS place, j.job_id, j.priority, j.run_at FROM sales_internal.jobs j
               WHERE j.state = 'queued' AND j.due AND j.company_id IS NULL AND j.run_at <= moment
                 AND (with_long OR NOT EXISTS (SELECT FROM sales_internal.job_kinds k WHERE k.kind = j.kind AND k.mode = 'long'))
               ORDER BY j.priority DESC, j.run_at, j.job_id LIMIT wanted) d
     ), chosen AS (
-        SELECT j.job_id
-        FROM (SELECT c.job_id FROM candidates c ORDER BY c.turn, c.job_id LIMIT wanted) c
-        JOIN sales_internal.jobs j ON j.job_id = ANY (ARRAY[c.job_id]) AND coalesce(j.state, '') = 'queued'
+        SELECT c.place
+        FROM (SELECT c.place FROM candidates c ORDER BY c.turn, c.job_id LIMIT wanted) c
+        JOIN sales_internal.jobs j ON j.ctid = c.place AND coalesce(j.state, '') = 'queued'
         FOR UPDATE OF j SKIP LOCKED
     )
     UPDATE sales_internal.jobs j
     SET state = 'running', due = false, attempts = j.attempts + 1, claim = j.claim + 1, lease_until = moment + k.lease, error = NULL
     FROM chosen c, sales_internal.job_kinds k
-    WHERE j.job_id = ANY (ARRAY[c.job_id]) AND k.kind = j.kind
+    WHERE j.ctid = c.place AND k.kind = j.kind
     RETURNING j.job_id, j.company_id, j.kind, j.args, k.mode, k.prepare_function, k.settle_function, j.claim, j.booked,
               j.unique_key IS NOT NULL, extract(epoch FROM k.lease)::double precision;
 END

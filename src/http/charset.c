@@ -88,9 +88,14 @@ without_nul(const char *body, size_t size)
 
 	if (out == NULL)
 		return NULL;
-	for (size_t i = 0; i < size; i++)
-		if (body[i] != '\0')
-			out[n++] = body[i];
+	for (size_t i = 0; i < size;)
+	{
+		size_t		piece = strnlen(body + i, size - i);
+
+		memcpy(out + n, body + i, piece);
+		n += piece;
+		i += piece + 1;
+	}
 	out[n] = '\0';
 	return out;
 }

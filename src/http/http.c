@@ -46,6 +46,7 @@ http_call_free(HttpCall *call)
 		return;
 	if (call->easy != NULL)
 		curl_easy_cleanup(call->easy);
+	curl_url_cleanup(call->url);
 	dns_query_free(call->dns);
 	if (call->secret != NULL)
 		OPENSSL_cleanse(call->secret, strlen(call->secret));

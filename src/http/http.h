@@ -15,6 +15,7 @@ typedef enum HttpKind
 typedef struct HttpCall
 {
 	CURL	   *easy;
+	CURLU	   *url;			/* as it was judged; libcurl calls this, and no text that it reads again */
 	HttpKind	kind;
 	struct curl_slist *headers;
 	struct curl_slist *open_headers;	/* those without a key, for redirects */

@@ -147,11 +147,11 @@ is_scheme_of(const HttpCall *call, const char *scheme)
 }
 
 /*
- * Reads a URL, judges it, and makes it the call's; a key of the query is added
- * after that.  Sets host_allowed for this host.
+ * Reads a URL into `url` and judges it; a key of the query is added after that.  Sets
+ * host_allowed for this host.
  */
 static const char *
-set_url(HttpCall *call, CURLU *url, const char *text, json_t *auth, const char *secret)
+read_url(HttpCall *call, CURLU *url, const char *text, json_t *auth, const char *secret)
 {
 	static const char *const complaints[] = {
 		[HTTP_WEB] = "only http and https URLs can be called",
@@ -162,7 +162,6 @@ set_url(HttpCall *call, CURLU *url, const char *text, json_t *auth, const char *
 	char	   *host = NULL;
 	char	   *port = NULL;
 	char	   *scheme = NULL;
-	char	   *full = NULL;
 	const char *problem = NULL;
 
 	if (text == NULL ||
@@ -185,17 +184,29 @@ set_url(HttpCall *call, CURLU *url, const char *text, json_t *auth, const char *
 		problem = host_to_ascii(url);
 	if (problem == NULL && json_is_object(auth))
 		problem = apply_auth(call, url, auth, secret);
-	if (problem == NULL && curl_url_get(url, CURLUPART_URL, &full, 0) != CURLUE_OK)
-		problem = "not a valid URL";
-	if (problem == NULL)
-		curl_easy_setopt(call->easy, CURLOPT_URL, full);
-	if (full != NULL)
-		OPENSSL_cleanse(full, strlen(full));
 	curl_free(host);
 	curl_free(port);
 	curl_free(scheme);
-	curl_free(full);
 	return problem;
+}
+
+/* Makes a URL that may be called the call's. */
+static const char *
+set_url(HttpCall *call, const char *text, json_t *auth, const char *secret)
+{
+	CURLU	   *url = curl_url();
+	const char *problem = url != NULL ? read_url(call, url, text, auth, secret) : "out of memory";
+
+	if (problem != NULL)
+	{
+		curl_url_cleanup(url);
+		return problem;
+	}
+	curl_easy_setopt(call->easy, CURLOPT_URL, NULL);	/* of an earlier one, before a redirect */
+	curl_easy_setopt(call->easy, CURLOPT_CURLU, url);
+	curl_url_cleanup(call->url);
+	call->url = url;
+	return NULL;
 }
 
 static void
@@ -274,7 +285,7 @@ monotonic_ms(void)
 
 /* Fills a call whose handle is there; what is wrong with the request, or null. */
 static const char *
-set_call(HttpCall *call, CURLU *url, json_t *request, const char *secret)
+set_call(HttpCall *call, json_t *request, const char *secret)
 {
 	const char *text = json_string_value(json_object_get(request, "url"));
 	json_t	   *mail = json_object_get(request, "mail");
@@ -309,7 +320,7 @@ set_call(HttpCall *call, CURLU *url, json_t *request, const char *secret)
 	 */
 	if (call->kind == HTTP_FILE)
 		curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
-	problem = set_url(call, url, text, json_object_get(request, "auth"), secret);
+	problem = set_url(call, text, json_object_get(request, "auth"), secret);
 	if (problem != NULL)
 		return problem;
 	switch (call->kind)
@@ -331,18 +342,16 @@ http_call_new(const char *request_text, const char *secret, const char **problem
 {
 	json_t	   *request = json_loads(request_text, 0, NULL);
 	HttpCall   *call = calloc(1, sizeof(HttpCall));
-	CURLU	   *url = curl_url();
 
 	*problem = NULL;
 	if (call != NULL)
 		call->key_file = -1;
-	if (call == NULL || url == NULL || (call->easy = curl_easy_init()) == NULL)
+	if (call == NULL || (call->easy = curl_easy_init()) == NULL)
 		*problem = "out of memory";
 	else if (!json_is_object(request))
 		*problem = "the request is not a JSON object";
 	else
-		*problem = set_call(call, url, request, secret);
-	curl_url_cleanup(url);
+		*problem = set_call(call, request, secret);
 	json_decref(request);
 	/* A host that is not public is an answer, as it is when DNS says so. */
 	if (*problem != NULL && call != NULL && call->blocked && call->easy != NULL)
@@ -360,13 +369,14 @@ http_call_new(const char *request_text, const char *secret, const char **problem
  * basic authentication into that URL as its user, and there it is left out again.
  */
 static char *
-redirect_target(const HttpCall *call, CURLU *url, const char *target)
+redirect_target(const HttpCall *call, const char *target)
 {
+	CURLU	   *url = call->secret != NULL ? curl_url() : NULL;
 	char	   *user = NULL;
 	char	   *without = NULL;
 	char	   *copy;
 
-	if (call->secret != NULL &&
+	if (url != NULL &&
 		curl_url_set(url, CURLUPART_URL, target, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
 		curl_url_get(url, CURLUPART_USER, &user, CURLU_URLDECODE) == CURLUE_OK &&
 		strcmp(user, call->secret) == 0 &&
@@ -378,6 +388,7 @@ redirect_target(const HttpCall *call, CURLU *url, const char *target)
 		OPENSSL_cleanse(user, strlen(user));
 	curl_free(user);
 	curl_free(without);
+	curl_url_cleanup(url);
 	return copy;
 }
 
@@ -386,7 +397,6 @@ http_call_follow(HttpCall *call, CURLcode result)
 {
 	long		status = 0;
 	char	   *target = NULL;
-	CURLU	   *url;
 	const char *problem;
 	int64		left = call->deadline_ms - monotonic_ms();
 
@@ -397,13 +407,8 @@ http_call_follow(HttpCall *call, CURLcode result)
 		return false;
 	call->follow--;
 	call->redirects++;
-	url = curl_url();
-	target = url != NULL ? redirect_target(call, url, target) : NULL;
-	if (target == NULL)
-		problem = "out of memory";
-	else
-		problem = set_url(call, url, target, NULL, NULL);
-	curl_url_cleanup(url);
+	target = redirect_target(call, target);
+	problem = target != NULL ? set_url(call, target, NULL, NULL) : "out of memory";
 	if (problem != NULL)
 	{
 		/* where it must not go; the redirect itself is no answer either */

@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -35,6 +36,8 @@
 #define EVENTS_PER_WAIT 256
 #define SESSION_TICK_MS 50
 #define OTHER_FILES 200			/* descriptors that are not for calls */
+#define KEPT_MEMORY (32 * 1024 * 1024)	/* free memory that is not given back at once */
+#define OWN_PAGES (4 * 1024 * 1024)	/* what is larger, as a large answer, always is */
 
 static CURLM *multi = NULL;
 static int	epoll_fd = -1;
@@ -117,10 +120,21 @@ calls_limit(void)
 	return most_calls;
 }
 
+/* What calls take and give back, the next take: not by way of the kernel. */
+static void
+keep_memory(void)
+{
+#ifdef __GLIBC__
+	(void) mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
+	(void) mallopt(M_MMAP_THRESHOLD, OWN_PAGES);
+#endif
+}
+
 void
 calls_init(void)
 {
 	raise_file_limit();
+	keep_memory();
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
 		elog(ERROR, "could not initialize libcurl");
 	multi = curl_multi_init();
@@ -145,8 +159,6 @@ calls_init(void)
 void
 calls_start(HttpCall *call)
 {
-	sigset_t	saved;
-
 	if (call->dns != NULL)
 	{
 		dns_start(call->dns);
@@ -155,9 +167,7 @@ calls_start(HttpCall *call)
 	call->waits_for = CURL_SOCKET_BAD;
 	if (call->kind != HTTP_WEB)
 		dlist_push_tail(&sessions, &call->session);
-	block_signals(&saved);
 	(void) curl_multi_add_handle(multi, call->easy);
-	sigprocmask(SIG_SETMASK, &saved, NULL);
 }
 
 /*
