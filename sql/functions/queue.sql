@@ -57,7 +57,8 @@ REVOKE ALL ON FUNCTION sales_internal.enqueue(text, uuid, jsonb, text, timestamp
 --
 -- The plans of the worker's statements are kept, and are often made while the table is
 -- empty, when a scan of all of it looks as good as anything.  So seqscans are off, and
--- "= ANY (ARRAY[x])" is an equality that leaves no other way than the index on job_id.
+-- "= ANY (ARRAY[x])" is an equality that leaves no other way than the index on job_id.  A job that
+-- is to be claimed is found again by its place (ctid); one that a session changed meanwhile is judged as it is now, or left for the next claim.
 CREATE OR REPLACE FUNCTION sales_internal.claim_jobs(
     wanted integer, per_company integer DEFAULT NULL, with_long boolean DEFAULT true)
 RETURNS TABLE (job_id uuid, company_id uuid, kind text, args jsonb, mode text, prepare_function text, settle_function text,
