@@ -236,14 +236,17 @@ add_change(AuditBatch *batch, Relation relation, char **args, TupleTableSlot *be
 {
 	const AuditTable *table = audit_table(relation, args);
 	TupleTableSlot *row = after != NULL ? after : before;
-	const pg_uuid_t *company = uuid_column(row, table->company);
-	const pg_uuid_t *key = uuid_column(row, table->key);
+	const pg_uuid_t *company;
+	const pg_uuid_t *key;
 	TupleTableSlot *from = NULL;
 	AuditEntry	entry = {0};
 	MemoryContext memory;
 	Jsonb	   *old_values;
 	Jsonb	   *new_values;
 
+	Assert(row != NULL);
+	company = uuid_column(row, table->company);
+	key = uuid_column(row, table->key);
 	if (company == NULL)
 		return;					/* of the platform, such as a global setting */
 	if (before == NULL && relation->rd_rel->relispartition)

@@ -177,6 +177,7 @@ read_url(HttpCall *call, CURLU *url, const char *text, json_t *auth, const char 
 		problem = "not a valid URL";
 	if (problem == NULL)
 	{
+		Assert(host != NULL && port != NULL);
 		call->host_allowed = guard_is_allowed_host(host, atoi(port));
 		problem = guard_url_problem(text, call->host_allowed, &call->blocked);
 	}

@@ -182,7 +182,7 @@ http_call_response(HttpCall *call, CURLcode result)
 {
 	long		status = call->status;
 	const char *error = NULL;
-	char	   *type = content_type(call);
+	char	   *type;
 	char	   *body;
 	json_t	   *response;
 
@@ -191,6 +191,7 @@ http_call_response(HttpCall *call, CURLcode result)
 	hide_in_session(call);
 	if (call->binary)
 		http_hide_secret(call, call->body, call->body_size);
+	type = content_type(call);
 	body = call->binary ? NULL : charset_to_utf8(call->body ? call->body : "", call->body_size, type);
 	if (body != NULL)
 		http_hide_secret(call, body, strlen(body));

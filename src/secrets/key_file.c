@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -51,13 +50,11 @@ complain_of_content(const char *path, const char *what)
 
 /* --- reading --- */
 
-static int
+/* Of a hexadecimal digit. */
+static unsigned
 digit_value(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0'
-		: c >= 'a' && c <= 'f' ? c - 'a' + 10
-		: c >= 'A' && c <= 'F' ? c - 'A' + 10
-		: -1;
+	return c <= '9' ? c - '0' : pg_ascii_tolower(c) - 'a' + 10;
 }
 
 /* Nobody's random key has 32 equal bytes. */

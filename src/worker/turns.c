@@ -248,10 +248,8 @@ take_turns_apart(void)
 
 	Assert(nturns <= TURNS_APART);
 	for (int i = 0; i < nturns; i++)
-	{
 		jobs[i] = turns[i].job;
-		held[i] = true;			/* by its claim, on the first turn */
-	}
+	memset(held, true, sizeof(held));	/* by its claim, on the first turn */
 	if (nturns > 0 && turns[0].open != NULL)
 		job_hold_many(nturns, jobs, held);
 	for (int i = 0; i < nturns; i++)
