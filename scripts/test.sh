@@ -7,6 +7,7 @@
 #   TESTS=...    only these kinds: regress isolation tap lint
 #   REGRESS=... ISOLATION=... TAP=...   only these tests of a kind (TAP: names in test/t)
 #   FLAGS=... LINK=...   more flags for the compiler and for linking the library
+#   PRELOAD=...  a library for LD_PRELOAD of all that runs
 #   AFTER=...    a command that is run in the scratch folder's src at the end (scripts/coverage.sh)
 set -euo pipefail
 
@@ -22,6 +23,7 @@ echo "== build"
 flags=(EXTRA_CFLAGS="-Werror -DUSE_ASSERT_CHECKING ${FLAGS:-}" ${LINK:+"LDFLAGS_SL=$LINK"})
 build "${flags[@]}" all
 build "${flags[@]}" install
+[ -z "${PRELOAD:-}" ] || export LD_PRELOAD=$PRELOAD
 
 # --- a cluster for regress and isolation tests ---
 as_user "$bin/initdb" -D "$scratch/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N >/dev/null
