@@ -11,7 +11,9 @@ PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/${PG_MAJOR:-15}/bin/pg_config}
 work=${WORK:-.work/fuzz}
 declare -A sources=(
     [csv]='src/imports/decode.c src/imports/csv.c' [cron]=src/schedule/parse.c [fields]=src/core/email.c
-    [address]=src/core/email.c [mustache]='' [mail]='src/campaigns/mime_write.c src/core/email.c')
+    [address]=src/core/email.c [mustache]='' [mail]='src/campaigns/mime_write.c src/core/email.c'
+    [page]='' [answer]=src/http/charset.c [url]='' [dns]='' [model]=''
+    [sealed]='src/core/base64url.c src/core/uuid.c')
 if [ -n "${ROUNDS:-}" ]; then
     build="gcc -O1 -fsanitize=address,undefined test/fuzz/driver.c"
 else
@@ -37,10 +39,10 @@ seeds() {
         printf '%b' "$seed" >"$work/$1/seed.$n"
     done < <(sed -n "s/^$1 //p" test/fuzz/seeds)
 }
-for name in ${TARGETS:-csv fields cron mustache mail address}; do
+for name in ${TARGETS:-csv fields cron mustache mail address page answer url dns sealed model}; do
     mkdir -p "$work/$name"
     $build -o "$work/fuzz_$name" "test/fuzz/fuzz_$name.c" test/fuzz/shim.c ${sources[$name]} "${library%/lib}/lib/libpgcommon.a" \
-        "${library%/lib}/lib/libpgport.a" $(pkg-config --libs gmime-3.0) -ljansson -lxml2 -lidn2 -lcrypto -lm -Wl,--gc-sections
+        "${library%/lib}/lib/libpgport.a" $(pkg-config --libs gmime-3.0) -ljansson -lxml2 -lidn2 -lcurl -lcares -lcrypto -lm -Wl,--gc-sections
     seeds "$name"
     if [ -n "${ROUNDS:-}" ]; then
         if "$work/fuzz_$name" "$ROUNDS" "$work/$name"/* >"$work/$name.log" 2>&1; then

@@ -25,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 /* --- memory --- */
 
@@ -188,6 +189,15 @@ errhint(const char *fmt,...)
 
 int
 errdetail(const char *fmt,...)
+{
+	char		text[1024];
+
+	TAKE_MESSAGE(text, sizeof(text));
+	return 0;
+}
+
+int
+errdetail_internal(const char *fmt,...)
 {
 	char		text[1024];
 
@@ -391,6 +401,40 @@ pg_mbstrlen(const char *text)
 	for (; *text != '\0'; n++)
 		text += strnlen(text, pg_utf_mblen((const unsigned char *) text));
 	return n;
+}
+
+/* Of UTF-8. */
+int
+pg_encoding_mbcliplen(int encoding, const char *text, int length, int limit)
+{
+	int			n = 0;
+
+	while (n < length && text[n] != '\0')
+	{
+		int			one = pg_utf_mblen((const unsigned char *) text + n);
+
+		if (n + one > limit || n + one > length)
+			break;
+		n += one;
+	}
+	return n;
+}
+
+uint64
+hex_encode(const char *in, size_t length, char *out)
+{
+	for (size_t i = 0; i < length; i++)
+	{
+		out[2 * i] = "0123456789abcdef"[(unsigned char) in[i] >> 4];
+		out[2 * i + 1] = "0123456789abcdef"[in[i] & 15];
+	}
+	return 2 * length;
+}
+
+TimestampTz
+time_t_to_timestamptz(pg_time_t seconds)
+{
+	return (TimestampTz) ((uint64) seconds * USECS_PER_SEC);
 }
 
 void check_stack_depth(void) {}

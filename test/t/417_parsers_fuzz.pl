@@ -7,7 +7,7 @@ use Test::More;
 use File::Temp qw(tempdir);
 
 my $dir = tempdir(CLEANUP => 1);
-my @parsers = qw(csv fields cron mustache mail address);
+my @parsers = qw(csv fields cron mustache mail address page answer url dns sealed model);
 for my $parser (@parsers)
 {
 	local %ENV = (%ENV, ROUNDS => $parser eq 'mail' ? 20 : 200, WORK => $dir, TARGETS => $parser);
