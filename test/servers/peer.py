@@ -16,6 +16,7 @@ usage: peer.py DIR [CERT KEY]     writes its ports to DIR/port.http (and DIR/por
 /badjson  /badutf8  /duplicate  /nul                bodies that are not what they should be
 /flood/WHAT         what a client reads without end and without a body: 100, 103, trailers, chunk (its extension), gzip (empty
                     blocks), line (of a header);  /raw/WHAT   an answer of another age or form, see RAW
+/bytes/HEX?TYPE     a body of these bytes, of that Content-Type
 /to?URL             redirects to the URL            /loop       redirects to itself
 
 Sessions, each at a port of its own (DIR/port.NAME): ftp, imap and smtp speak as servers do as far as the first byte of
@@ -64,8 +65,8 @@ RAW = {
 }
 
 
-def answer(status, body=b"", headers=()):
-    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", "Content-Type: application/json", *headers]
+def answer(status, body=b"", headers=(), type="application/json"):
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", f"Content-Type: {type}", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
@@ -147,6 +148,8 @@ async def serve_one(method, target, headers, writer):
         writer.write(answer(200, b'{"ok": false, "ok": true}'))
     elif what == "nul":
         writer.write(answer(200, b'{"ok": "\\u0000"}\x00\x00', ["X-Odd: caf\xe9"]))
+    elif what == "bytes":
+        writer.write(answer(200, bytes.fromhex(parts[1]), type=unquote(query)))
     elif what == "to":
         writer.write(answer(302, b"", [f"Location: {unquote(query)}"]))
     elif what == "loop":
