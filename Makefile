@@ -57,7 +57,7 @@ $(UPGRADES): $(EXTENSION)--%.sql: sql/upgrades/%.sql sql/01_upgrade_header.sql $
 
 # --- the two commands ---
 
-.PHONY: test test-pg17 fuzz check-static check-valgrind reference coverage soak deb demo demo-stop bench
+.PHONY: test test-pg17 fuzz check-static check-sanitize check-valgrind reference coverage soak deb demo demo-stop bench
 
 test:
 	@scripts/test.sh
@@ -69,6 +69,8 @@ test-pg17:
 # Each says at its top what it does and needs.
 check-static:
 	@scripts/static.sh
+check-sanitize:
+	@scripts/sanitize.sh
 check-valgrind:
 	@scripts/valgrind.sh
 reference:

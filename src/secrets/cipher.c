@@ -104,7 +104,8 @@ sealed_payload(const char *sealed)
 	if (strncmp(sealed, CIPHER_PREFIX_1, PREFIX_SIZE) == 0)
 		return sealed + PREFIX_SIZE;
 	if (strncmp(sealed, CIPHER_PREFIX, PREFIX_SIZE) == 0 &&
-		strcspn(sealed + PREFIX_SIZE, ":") == KEY_NAME_SIZE - 1)
+		strcspn(sealed + PREFIX_SIZE, ":") == KEY_NAME_SIZE - 1 &&
+		sealed[PREFIX_SIZE + KEY_NAME_SIZE - 1] == ':')
 		return sealed + PREFIX_SIZE + KEY_NAME_SIZE;
 	return NULL;
 }
