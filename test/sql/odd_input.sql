@@ -32,6 +32,31 @@ SELECT helpers.try($$INSERT INTO sales.api_keys (service_name, key_value) VALUES
 -- tenants that are not there
 SELECT helpers.try($$SELECT sales.set_tenant('00000000-0000-7000-8000-000000000001')$$);
 SELECT helpers.try($$SELECT sales.set_tenant(helpers.company('alpha'), (SELECT user_id FROM sales.users WHERE email = 'admin@beta.test'))$$);
+-- a user, and a company, that went away while their context was in use: nothing is written in their name
+BEGIN;
+DO $$ BEGIN PERFORM helpers.be('alpha'); END $$;
+SET LOCAL session_replication_role = replica;
+DELETE FROM sales.users WHERE email = 'admin@alpha.test';
+SET LOCAL session_replication_role = origin;
+SELECT helpers.try($$INSERT INTO sales.products (company_id, name) VALUES (helpers.company('alpha'), 'Of nobody')$$);
+ROLLBACK;
+RESET sales_assistant.context;
+BEGIN;
+SELECT helpers.company('alpha') AS alpha \gset
+SET LOCAL session_replication_role = replica;
+DELETE FROM sales.companies WHERE domain = 'alpha.test';
+SET LOCAL session_replication_role = origin;
+SELECT helpers.try(format('SELECT sales_internal.audit_note(%L, NULL, %L, %L)', :'alpha', 'export', 'prospects'));
+ROLLBACK;
+-- keys of users as they are after a table was distributed and taken back: the same is locked and written
+BEGIN;
+ALTER TABLE sales.users DROP CONSTRAINT users_pkey CASCADE;
+ALTER TABLE sales.users ADD PRIMARY KEY (company_id, user_id);
+:be_alpha
+INSERT INTO sales.products (name) VALUES ('With the other key');
+:be_super
+SELECT u.email, a.action FROM sales.audit_logs a JOIN sales.users u USING (company_id, user_id) WHERE a.new_values ->> 'name' = 'With the other key';
+ROLLBACK;
 -- a hash of an older kind that came with the users of another system; one that nobody could check in time
 UPDATE sales.users SET password_hash = '$1$abcdefgh$InvxLBC33V76chXIeTx2s0' WHERE email = 'admin@beta.test';
 SELECT sales.login('beta.test', 'admin@beta.test', 'alpha-secret-9') IS NOT NULL AS legacy_hash;
