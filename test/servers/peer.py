@@ -55,7 +55,7 @@ RAW = {
     "lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 12\r\n\r\n{\"ok\": true}",
     "negative": b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{\"ok\": true}",
     "overflow": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{\"ok\": true}",
-    "status": b"HTTP/1.1 99999 Odd\r\n\r\n{\"ok\": true}",
+    "status": b"HTTP/1.1 odd OK\r\n\r\n{\"ok\": true}",
     "folded": b"HTTP/1.1 200 OK\r\nX-Odd: a\r\n : b\r\n:c\r\nHTTP/2: d\r\nContent-Length: 12\r\n\r\n{\"ok\": true}",
     "encodings": b"HTTP/1.1 200 OK\r\nContent-Encoding: " + b"gzip, " * 50 + b"gzip\r\n\r\n{\"ok\": true}",
     "charset": b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=" + b"../../../../etc/passwd" * 20 + b"\r\nContent-Length: 12\r\n\r\n{\"ok\": true}",
