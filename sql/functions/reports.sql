@@ -209,29 +209,23 @@ BEGIN
         'loss_reasons', (SELECT count(DISTINCT coalesce(lower(btrim(loss_reason)), '')) FROM sales.conversion_funnel
                          WHERE company_id = company AND stage = 'perdu' AND stage_entered_at >= from_at AND stage_entered_at < to_at)));
 
-    -- Stalled: open, past the first stage, and longer in it than three in four of those that left it (30 days at least).
+    -- Stalled, and worth what the funnel says: open, past the first stage, and longer in it than three in four of those that left it (30 days at least).
     figures := figures || (
         WITH usual AS (
             SELECT stage, percentile_cont(0.75) WITHIN GROUP (ORDER BY stage_duration_hours) AS hours
             FROM sales.conversion_funnel WHERE company_id = company AND stage_duration_hours IS NOT NULL GROUP BY stage
-        ), latest AS (
-            SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage, f.stage_entered_at, f.deal_value
-            FROM sales.conversion_funnel f WHERE f.company_id = company
-            ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
         )
         SELECT jsonb_build_object(
                    'stalled', coalesce(jsonb_agg(jsonb_build_object('prospect_id', s.prospect_id, 'stage', s.stage, 'days', s.days, 'value', s.value)
                                                  ORDER BY s.place) FILTER (WHERE s.place <= 10), '[]'),
                    'stalled_total', jsonb_build_object('deals', count(*), 'value', coalesce(sum(s.value), 0)))
         FROM (SELECT d.*, row_number() OVER (ORDER BY d.value DESC, d.days DESC, d.prospect_id) AS place
-              FROM (SELECT l.prospect_id, l.stage, floor(extract(epoch FROM sales_internal.now() - l.stage_entered_at) / 86400)::bigint AS days,
-                           coalesce(l.deal_value, x.estimated_budget_amount, 0) AS value
-                    FROM latest l
+              FROM (SELECT l.prospect_id, l.stage, floor(l.hours / 24)::bigint AS days, coalesce(l.deal_value, x.estimated_budget_amount, 0) AS value
+                    FROM sales_internal.standings(company) l
                     JOIN sales.prospects x ON x.company_id = company AND x.prospect_id = l.prospect_id AND x.deleted_at IS NULL
                     LEFT JOIN usual u USING (stage)
                     WHERE l.stage NOT IN ('nouveau', 'client', 'perdu')
-                      AND sales_internal.now() - l.stage_entered_at
-                          > greatest(make_interval(hours => least(coalesce(u.hours, 0), 1000000)::integer), interval '30 days')) AS d) AS s);
+                      AND l.hours > greatest(round(u.hours), 30 * 24)) AS d) AS s);
 
     figures := figures || jsonb_build_object('costs', jsonb_build_object(
         'subscription', round(sales_internal.subscription_cost(sales_internal.monthly_cost(company), p.first_day, p.last_day), 2),

@@ -160,7 +160,7 @@ AS $$
         ORDER BY f.stage_entered_at DESC, f.funnel_id DESC LIMIT 1) o ON true
     LEFT JOIN LATERAL (
         SELECT min(f.stage_entered_at) AS first_entered FROM sales.conversion_funnel f
-        WHERE f.company_id = p.company_id AND f.prospect_id = p.prospect_id) b ON to_learn
+        WHERE to_learn AND f.company_id = p.company_id AND f.prospect_id = p.prospect_id) b ON true
     CROSS JOIN LATERAL (
         SELECT CASE WHEN o.stage IN ('client', 'perdu') THEN o.stage_entered_at END AS decided_at,
                least(p.created_at, b.first_entered) AS born) m

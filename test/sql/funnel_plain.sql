@@ -118,6 +118,24 @@ LANGUAGE sql STABLE AS $$
     FROM person p LEFT JOIN sales_internal.stage_odds o ON o.company_id = company AND o.stage = p.stage
     GROUP BY p.stage
 $$;
+-- What a report should say of stalled deals: how many, and what they are worth in the funnel.
+CREATE FUNCTION helpers.plain_stalled(company uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    WITH usual AS (
+        SELECT f.stage, percentile_cont(0.75) WITHIN GROUP (ORDER BY f.stage_duration_hours) AS hours
+        FROM sales.conversion_funnel f WHERE f.company_id = company AND f.stage_duration_hours IS NOT NULL GROUP BY f.stage
+    ), latest AS (
+        SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.stage, f.stage_entered_at FROM sales.conversion_funnel f WHERE f.company_id = company
+        ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
+    ), given AS (
+        SELECT DISTINCT ON (f.prospect_id) f.prospect_id, f.deal_value FROM sales.conversion_funnel f WHERE f.company_id = company AND f.deal_value IS NOT NULL
+        ORDER BY f.prospect_id, f.stage_entered_at DESC, f.funnel_id DESC
+    )
+    SELECT jsonb_build_object('deals', count(*), 'value', coalesce(sum(coalesce(g.deal_value, p.estimated_budget_amount, 0)), 0))
+    FROM latest l JOIN sales.prospects p ON p.prospect_id = l.prospect_id AND p.deleted_at IS NULL
+    LEFT JOIN given g ON g.prospect_id = l.prospect_id LEFT JOIN usual u ON u.stage = l.stage
+    WHERE l.stage NOT IN ('nouveau', 'client', 'perdu')
+      AND sales_internal.now() - l.stage_entered_at > greatest(make_interval(hours => least(coalesce(u.hours, 0), 1000000)::integer), interval '30 days')
+$$;
 -- Rows of either that the other lacks; numbers to nine digits.
 CREATE FUNCTION helpers.differences(company uuid) RETURNS TABLE (what text, rows bigint, only_here bigint, only_there bigint) LANGUAGE sql AS $$
     WITH plain AS (
@@ -168,6 +186,10 @@ SELECT helpers.fill(helpers.company('alpha'), 600, '200 days'), helpers.fill(hel
 SELECT sales_internal.refresh_stage_odds(helpers.company('alpha')), sales_internal.refresh_stage_odds(helpers.company('beta'));
 SELECT what, rows > 300 AS many, rows > 5 AS some, only_here, only_there FROM helpers.differences(helpers.company('alpha')) ORDER BY what;
 SELECT what, rows > 0 AS some, only_here, only_there FROM helpers.differences(helpers.company('beta')) ORDER BY what;
+-- a report's stalled deals
+SELECT c, (x.stalled ->> 'deals')::integer > 10 AS some, x.stalled = helpers.plain_stalled(helpers.company(c)) AS same
+FROM unnest('{alpha,beta}'::text[]) AS c CROSS JOIN sales_internal.report_period('monthly', '2025-10', '2025-11-01') AS p
+CROSS JOIN LATERAL (SELECT sales_internal.report_figures(helpers.company(c), p) -> 'stalled_total' AS stalled) x ORDER BY c;
 -- deleted ones count in how deals go, and stand nowhere
 UPDATE sales.prospects SET deleted_at = now() WHERE random() < 0.3;
 -- where nobody stays as long as those that left did, where all are at once, and where nobody is decided
@@ -189,5 +211,5 @@ CREATE TEMP TABLE before AS SELECT * FROM helpers.plain_funnel(helpers.company('
 UPDATE sales.conversion_funnel SET deal_value = deal_value + 1 WHERE company_id = helpers.company('alpha') AND deal_value > 0;
 SELECT count(*) > 0 AS told FROM before b JOIN sales_internal.funnel_now_of(helpers.company('alpha')) f ON f.stage = b.stage::text WHERE f.expected_value <> b.expected_value;
 RESET sales_assistant.clock;
-DROP FUNCTION helpers.fill(uuid, integer, interval), helpers.differences(uuid), helpers.plain_funnel(uuid), helpers.plain_chances(uuid, uuid), helpers.plain_outlook(uuid, sales.funnel_stage);
+DROP FUNCTION helpers.plain_stalled(uuid), helpers.fill(uuid, integer, interval), helpers.differences(uuid), helpers.plain_funnel(uuid), helpers.plain_chances(uuid, uuid), helpers.plain_outlook(uuid, sales.funnel_stage);
 \i :srcdir/clean.inc
