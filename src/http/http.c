@@ -14,6 +14,7 @@
 #include "core/json.h"
 #include "http/dns.h"
 #include "http/http.h"
+#include "http/memory.h"
 #include "http/loginkey.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -114,8 +115,8 @@ perform_dns(HttpCall *call)
 Jsonb *
 http_perform(const char *request, const char *secret)
 {
-	const char *problem;
-	HttpCall   *call = http_call_new(request, secret, &problem);
+	const char *problem = "out of memory";
+	HttpCall   *call = http_library_init() ? http_call_new(request, secret, &problem) : NULL;
 	CURLM	   *multi;
 	CURLcode	result = CURLE_ABORTED_BY_CALLBACK;
 	int			running;

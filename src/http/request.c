@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <idn2.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <time.h>
 
 #include "core/guc.h"
@@ -55,6 +56,28 @@ add_header(struct curl_slist **headers, const char *name, const char *prefix, co
 	return true;
 }
 
+/* The secret as a user without a password: libcurl would keep it with the connection. */
+static bool
+add_basic_auth(struct curl_slist **headers, const char *secret)
+{
+	size_t		size = strlen(secret) + 1;
+	char	   *login = malloc(size + 1);
+	char	   *encoded = malloc((size + 2) / 3 * 4 + 1);
+	bool		ok = false;
+
+	if (login != NULL && encoded != NULL)
+	{
+		snprintf(login, size + 1, "%s:", secret);
+		EVP_EncodeBlock((unsigned char *) encoded, (unsigned char *) login, size);
+		ok = add_header(headers, "Authorization", "Basic ", encoded);
+		OPENSSL_cleanse(login, size);
+		OPENSSL_cleanse(encoded, strlen(encoded));
+	}
+	free(login);
+	free(encoded);
+	return ok;
+}
+
 static const char *
 apply_auth(HttpCall *call, CURLU *url, json_t *auth, const char *secret)
 {
@@ -86,12 +109,7 @@ apply_auth(HttpCall *call, CURLU *url, json_t *auth, const char *secret)
 		return code == CURLUE_OK ? NULL : "the key cannot be sent in the URL";
 	}
 	if (json_is_true(json_object_get(auth, "basic")))
-	{
-		curl_easy_setopt(call->easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
-		curl_easy_setopt(call->easy, CURLOPT_USERNAME, secret);
-		curl_easy_setopt(call->easy, CURLOPT_PASSWORD, "");
-		return NULL;
-	}
+		return add_basic_auth(&call->headers, secret) ? NULL : "out of memory";
 	return "the request's auth is of no known kind";
 }
 
@@ -365,34 +383,6 @@ http_call_new(const char *request_text, const char *secret, const char **problem
 	return call;
 }
 
-/*
- * Where a redirect leads, malloc'd; null if out of memory.  libcurl puts the key of
- * basic authentication into that URL as its user, and there it is left out again.
- */
-static char *
-redirect_target(const HttpCall *call, const char *target)
-{
-	CURLU	   *url = call->secret != NULL ? curl_url() : NULL;
-	char	   *user = NULL;
-	char	   *without = NULL;
-	char	   *copy;
-
-	if (url != NULL &&
-		curl_url_set(url, CURLUPART_URL, target, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
-		curl_url_get(url, CURLUPART_USER, &user, CURLU_URLDECODE) == CURLUE_OK &&
-		strcmp(user, call->secret) == 0 &&
-		curl_url_set(url, CURLUPART_USER, NULL, 0) == CURLUE_OK &&
-		curl_url_set(url, CURLUPART_PASSWORD, NULL, 0) == CURLUE_OK)
-		(void) curl_url_get(url, CURLUPART_URL, &without, 0);
-	copy = strdup(without != NULL ? without : target);
-	if (user != NULL)
-		OPENSSL_cleanse(user, strlen(user));
-	curl_free(user);
-	curl_free(without);
-	curl_url_cleanup(url);
-	return copy;
-}
-
 bool
 http_call_follow(HttpCall *call, CURLcode result)
 {
@@ -408,7 +398,7 @@ http_call_follow(HttpCall *call, CURLcode result)
 		return false;
 	call->follow--;
 	call->redirects++;
-	target = redirect_target(call, target);
+	target = strdup(target);
 	problem = target != NULL ? set_url(call, target, NULL, NULL) : "out of memory";
 	if (problem != NULL)
 	{
@@ -420,8 +410,6 @@ http_call_follow(HttpCall *call, CURLcode result)
 	}
 	/* The key is for the host that it was given for. */
 	curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->open_headers);
-	curl_easy_setopt(call->easy, CURLOPT_USERNAME, NULL);
-	curl_easy_setopt(call->easy, CURLOPT_PASSWORD, NULL);
 	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long) left);
 	call->body_size = 0;
 	call->response_headers_size = 0;

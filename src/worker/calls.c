@@ -27,6 +27,7 @@
 #include "compat.h"
 #include "core/clock.h"
 #include "http/dns.h"
+#include "http/memory.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
@@ -135,7 +136,7 @@ calls_init(void)
 {
 	raise_file_limit();
 	keep_memory();
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+	if (!http_library_init())
 		elog(ERROR, "could not initialize libcurl");
 	multi = curl_multi_init();
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -87,6 +87,30 @@ SELECT c.name, count(*) AS with_five_for_each FROM helpers.claims JOIN sales.com
 SELECT count(*) AS none_more FROM sales_internal.claim_jobs(100, 5);
 SELECT count(*) AS ended FROM sales_internal.settle_jobs(ARRAY(SELECT job_id FROM helpers.claims WHERE company_id = helpers.company('alpha') LIMIT 2), '{1,1}', '{"{\"outcome\": \"done\"}","{\"outcome\": \"done\"}"}');
 SELECT c.name, count(*) AS two_places_are_free FROM sales_internal.claim_jobs(100, 5) k JOIN sales.companies c USING (company_id) GROUP BY 1;
+-- what fails is tried again twice as late each time, with jitter, and after an hour at most; or when it says; and no more often than it may be
+CREATE FUNCTION helpers.fail(attempt integer, outcome jsonb) RETURNS TABLE (state text, after numeric) LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM sales_internal.jobs;
+    INSERT INTO sales_internal.jobs (company_id, kind, state, attempts, max_attempts, claim)
+    SELECT helpers.company('alpha'), 'pace', 'running', attempt, 30, 1 FROM generate_series(1, 200);
+    RETURN QUERY
+    WITH ended AS (SELECT s.job_id FROM sales_internal.settle_jobs((SELECT array_agg(job_id) FROM sales_internal.jobs), array_fill(1::bigint, ARRAY[200]), array_fill(outcome, ARRAY[200])) s)
+    SELECT j.state, extract(epoch FROM j.run_at - sales_internal.now()) FROM sales_internal.jobs j WHERE (SELECT count(*) FROM ended) = 200;
+END $$;
+SELECT n, min(after) BETWEEN 0.75 * least(2 ^ n, 3600) AND 0.8 * least(2 ^ n, 3600) AS earliest, max(after) BETWEEN 1.2 * least(2 ^ n, 3600) AND 1.25 * least(2 ^ n, 3600) AS latest, count(DISTINCT after) > 150 AS spread
+FROM unnest('{1,2,3,10,20}'::integer[]) n, helpers.fail(n, '{"outcome": "retry", "error": "x"}') GROUP BY n ORDER BY n;
+SELECT DISTINCT after, state FROM helpers.fail(3, '{"outcome": "retry", "error": "x", "after": 77}');
+SELECT DISTINCT state FROM helpers.fail(30, '{"outcome": "retry", "error": "the last time"}');
+SELECT DISTINCT j.state, j.error, j.attempts, j.finished_at IS NOT NULL AS ended, v.kind IS NOT NULL AS shown FROM sales_internal.jobs j LEFT JOIN sales.jobs v USING (job_id);
+-- who watches the server sees how much waits and since when; and no company's jobs
+CREATE ROLE regress_monitor IN ROLE pg_monitor;
+DELETE FROM sales_internal.jobs;
+INSERT INTO sales_internal.jobs (company_id, kind, run_at, due) SELECT company_id, 'pace', sales_internal.now() - CASE domain WHEN 'alpha.test' THEN interval '7 minutes' ELSE '1 minute' END, true FROM sales.companies WHERE domain IN ('alpha.test', 'beta.test');
+SET ROLE regress_monitor;
+SELECT state, queued, oldest_age FROM sales.worker_status WHERE database = current_database();
+SELECT helpers.try('SELECT FROM sales.jobs') AS jobs, helpers.try('SELECT FROM sales_internal.jobs') AS queue;
+RESET ROLE;
+DROP ROLE regress_monitor;
 -- a task that comes often may be run in the worker; one that comes seldom has a process of its own, however quick it was
 UPDATE sales_internal.periodic_tasks SET next_run = 'infinity', last_ms = 5;
 UPDATE sales_internal.periodic_tasks SET next_run = sales_internal.now() WHERE name IN ('metrics', 'statistics');
@@ -99,4 +123,4 @@ DELETE FROM sales_internal.job_kinds WHERE kind = 'pace';
 DELETE FROM sales_internal.service_pace;
 DELETE FROM sales.api_keys WHERE service_name = 'pace';
 DROP TABLE helpers.claims;
-DROP FUNCTION helpers.key(text), helpers.ask(uuid, jsonb, text), helpers.told(text, boolean, float8), helpers.fails_after_each_pause(integer);
+DROP FUNCTION helpers.fail(integer, jsonb), helpers.key(text), helpers.ask(uuid, jsonb, text), helpers.told(text, boolean, float8), helpers.fails_after_each_pause(integer);

@@ -79,6 +79,55 @@ FROM sales.api_keys JOIN sales.companies USING (company_id) WHERE name = '$compa
 }
 $node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM probed}) or diag('the calls are not made');
 is(join("\n", sort map { s/ HTTP.*//r } split /\n/, slurp_file("$peer->{dir}/requests")), "GET /ok?of=Alpha&key=sk-live-secret-alpha\nGET /ok?of=Beta&key=sk-live-secret-beta", 'each company calls with its own key');
+
+# --- after use they are nowhere in the worker's memory, however they were sent ---
+for my $auth ('{"query": "key"}', '{"header": "Authorization", "prefix": "Bearer "}', '{"basic": true}')
+{
+	$node->safe_psql('postgres', qq{SELECT sales_internal.enqueue('probe', company_id, jsonb_build_object('url', 'http://127.0.0.1:$peer->{http}/ok', 'provider', 'hunter', 'api_key_id', api_key_id, 'auth', '$auth'::jsonb))
+FROM sales.api_keys JOIN sales.companies USING (company_id), generate_series(1, 20) WHERE service_name = 'hunter'});
+}
+$node->poll_query_until('postgres', q{SELECT count(*) = 122 FROM probed}) or diag('the calls are not made');
+$node->poll_query_until('postgres', q{SELECT state = 'idle' FROM sales.worker_status}) or diag('the worker is not idle');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM probed WHERE response ->> 'status' = '200'}), '122', 'many more calls');
+SKIP:
+{
+	my $pid = $node->safe_psql('postgres', 'SELECT pid FROM sales.worker_status');
+	open(my $memory, '<:raw', "/proc/$pid/mem") or skip("the memory of another process cannot be read here: $!", 2);
+	my ($seen, %found) = (0);
+	for (grep { /^\S+ rw-p/ } split /\n/, slurp_file("/proc/$pid/maps"))
+	{
+		my ($from, $to) = map { hex } /^(\w+)-(\w+)/;
+		my $bytes;
+		sysseek($memory, $from, 0) && defined sysread($memory, $bytes, $to - $from) or next;
+		$seen += length $bytes;
+		# the key, or the base64 of basic authentication
+		$found{$1}++ while $bytes =~ /(sk-live-secret-\w+|c2stbGl2ZS1zZWNyZXQt\w+)/g;
+	}
+	cmp_ok($seen, '>', 1_000_000, 'the worker has memory');
+	is(join(', ', map { "$_ $found{$_}" } sort keys %found), '', 'and no key is left in it');
+}
+
+# --- a secret belongs to its company, table and row ---
+is($node->safe_psql('postgres', q{
+SELECT c.name, string_agg(CASE WHEN sales_internal.reseal(k.key_value, o.owner) IS NULL THEN 'no' ELSE 'opens' END, ' ' ORDER BY o.n)
+FROM sales.api_keys k JOIN sales.companies c USING (company_id),
+     LATERAL (SELECT company_id AS other FROM sales.companies x WHERE x.company_id <> k.company_id) x,
+     LATERAL (SELECT api_key_id AS next FROM sales.api_keys y WHERE y.company_id = k.company_id AND y.api_key_id <> k.api_key_id) y,
+     LATERAL (VALUES (1, format('%s|api_keys|%s', k.company_id, k.api_key_id)), (2, format('%s|api_keys|%s', other, k.api_key_id)),
+                     (3, format('%s|system_settings|%s', k.company_id, k.api_key_id)), (4, format('%s|api_keys|%s', k.company_id, next)), (5, '')) o (n, owner)
+WHERE k.service_name = 'hunter' GROUP BY 1 ORDER BY 1}), "Alpha|opens no no no no\nBeta|opens no no no no", 'what is sealed opens for its own company, table and row alone');
+# a superuser puts Alpha's into Beta's row, past all triggers
+my $moved = q{SET session_replication_role = replica; UPDATE sales.api_keys k SET key_value = o.key_value FROM sales.api_keys o, sales.companies b, sales.companies a
+WHERE b.name = 'Beta' AND a.name = 'Alpha' AND k.company_id = b.company_id AND o.company_id = a.company_id AND k.service_name = 'short' AND o.service_name = 'hunter'};
+$node->safe_psql('postgres', $quiet . $moved);
+my $asked = () = slurp_file("$peer->{dir}/requests") =~ /\n/g;
+my $job = $node->safe_psql('postgres', qq{SELECT sales_internal.enqueue('probe', company_id, jsonb_build_object('url', 'http://127.0.0.1:$peer->{http}/ok', 'api_key_id', api_key_id, 'auth', '{"query": "key"}'::jsonb))
+FROM sales.api_keys JOIN sales.companies USING (company_id) WHERE name = 'Beta' AND service_name = 'short'});
+$node->poll_query_until('postgres', "SELECT error IS NOT NULL FROM sales_internal.jobs WHERE job_id = '$job'") or diag('it does not fail');
+like($node->safe_psql('postgres', "SELECT error FROM sales_internal.jobs WHERE job_id = '$job'"), qr/cannot be opened with this master key/, 'moved to another company\'s row it is of no use there');
+is(scalar(() = slurp_file("$peer->{dir}/requests") =~ /\n/g), $asked, 'and no call is made');
+$node->safe_psql('postgres', "DELETE FROM sales_internal.jobs; DELETE FROM sales.api_keys k USING sales.companies c WHERE c.company_id = k.company_id AND c.name = 'Beta' AND k.service_name = 'short'");
+
 for my $options ('VERBOSE', 'ANALYZE, VERBOSE')
 {
 	unlike($node->safe_psql('postgres', "EXPLAIN ($options) UPDATE sales.api_keys SET usage_current_month = usage_current_month; EXPLAIN ($options) SELECT * FROM sales.api_keys"), $secret, "EXPLAIN ($options) shows none");
