@@ -93,15 +93,19 @@ BEGIN
     DELETE FROM sales_internal.jobs;
     INSERT INTO sales_internal.jobs (company_id, kind, state, attempts, max_attempts, claim)
     SELECT helpers.company('alpha'), 'pace', 'running', attempt, 30, 1 FROM generate_series(1, 200);
-    RETURN QUERY
-    WITH ended AS (SELECT s.job_id FROM sales_internal.settle_jobs((SELECT array_agg(job_id) FROM sales_internal.jobs), array_fill(1::bigint, ARRAY[200]), array_fill(outcome, ARRAY[200])) s)
-    SELECT j.state, extract(epoch FROM j.run_at - sales_internal.now()) FROM sales_internal.jobs j WHERE (SELECT count(*) FROM ended) = 200;
+    PERFORM sales_internal.settle_jobs((SELECT array_agg(j.job_id) FROM sales_internal.jobs j), array_fill(1::bigint, ARRAY[200]), array_fill(outcome, ARRAY[200]));
+    RETURN QUERY SELECT j.state, extract(epoch FROM j.run_at - sales_internal.now()) FROM sales_internal.jobs j;
 END $$;
 SELECT n, min(after) BETWEEN 0.75 * least(2 ^ n, 3600) AND 0.8 * least(2 ^ n, 3600) AS earliest, max(after) BETWEEN 1.2 * least(2 ^ n, 3600) AND 1.25 * least(2 ^ n, 3600) AS latest, count(DISTINCT after) > 150 AS spread
 FROM unnest('{1,2,3,10,20}'::integer[]) n, helpers.fail(n, '{"outcome": "retry", "error": "x"}') GROUP BY n ORDER BY n;
 SELECT DISTINCT after, state FROM helpers.fail(3, '{"outcome": "retry", "error": "x", "after": 77}');
 SELECT DISTINCT state FROM helpers.fail(30, '{"outcome": "retry", "error": "the last time"}');
-SELECT DISTINCT j.state, j.error, j.attempts, j.finished_at IS NOT NULL AS ended, v.kind IS NOT NULL AS shown FROM sales_internal.jobs j LEFT JOIN sales.jobs v USING (job_id);
+-- dead, it stays to be seen with its error, by its own company
+:be_alpha
+SELECT state, error, attempts, next_run, finished_at, count(*) FROM sales.jobs WHERE kind = 'pace' GROUP BY 1, 2, 3, 4, 5;
+:be_beta
+SELECT count(*) FROM sales.jobs WHERE kind = 'pace';
+:be_super
 -- who watches the server sees how much waits and since when; and no company's jobs
 CREATE ROLE regress_monitor IN ROLE pg_monitor;
 DELETE FROM sales_internal.jobs;
