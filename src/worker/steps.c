@@ -26,6 +26,9 @@
 
 MemoryContext worker_memory = NULL;
 
+static int	limit = 0;			/* of the subtransaction, in ms; 0: none */
+static TimestampTz limit_start;
+
 char *
 worker_in_transaction(WorkerStep step, void *arg)
 {
@@ -68,21 +71,29 @@ worker_in_subtransaction(WorkerStep step, void *arg)
  * What companies write (JSON paths, patterns, templates) is run by the worker that
  * all of them share: none of it may hold the others up for long.
  */
+void
+worker_limit_step(int limit_ms)
+{
+	limit = limit_ms;
+	limit_start = GetCurrentTimestamp();
+	enable_timeout_after(STATEMENT_TIMEOUT, limit_ms);
+}
+
 ErrorData *
 worker_in_limited_subtransaction(WorkerStep step, void *arg, int limit_ms)
 {
-	TimestampTz start = GetCurrentTimestamp();
 	ErrorData  *error;
 
+	limit = 0;
 	if (limit_ms > 0)
-		enable_timeout_after(STATEMENT_TIMEOUT, limit_ms);
+		worker_limit_step(limit_ms);
 	error = worker_in_subtransaction(step, arg);
-	if (limit_ms == 0)
+	if (limit == 0)
 		return error;
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	QueryCancelPending = false; /* it may have fired at the last moment */
 	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
-		TimestampDifferenceExceeds(start, GetCurrentTimestamp(), limit_ms))
+		TimestampDifferenceExceeds(limit_start, GetCurrentTimestamp(), limit))
 	{
 		error->sqlerrcode = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 		error->message = MemoryContextStrdup(worker_memory,

@@ -20,6 +20,9 @@ extern ErrorData *worker_in_subtransaction(WorkerStep step, void *arg);
 /* The same, cancelled after so many milliseconds; 0: never. */
 extern ErrorData *worker_in_limited_subtransaction(WorkerStep step, void *arg, int limit_ms);
 
+/* In a step of worker_in_limited_subtransaction() that was given no limit: the limit, from here on. */
+extern void worker_limit_step(int limit_ms);
+
 /*
  * First thing of a background process of this database: signals, connection,
  * memory.  `name` is what pg_stat_activity shows; flags are those of

@@ -163,6 +163,9 @@ end_done_jobs(void)
 static void
 step_turns_together(void *arg)
 {
+	int			limit = worker_turn_timeout();
+
+	worker_limit_step(limit > 0 ? Min(limit, TOGETHER_MS) : TOGETHER_MS);
 	for (int i = 0; i < nturns; i++)
 	{
 		turns[i].held = turns[i].together = true;
@@ -171,14 +174,16 @@ step_turns_together(void *arg)
 	end_done_jobs();
 }
 
-/* Runs a step that takes turns together; false if it failed and is undone. */
+/*
+ * Runs a step that takes turns together; false if it failed and is undone.  The limit of
+ * time begins with the first turn, not with the step: a timer that was set once wakes the
+ * worker when it is over, even if it was stopped before, and an idle worker, which claims
+ * nothing, would wake itself by it for ever.
+ */
 static bool
 try_together(WorkerStep step, void *arg)
 {
-	int			limit = worker_turn_timeout();
-	ErrorData  *error = worker_in_limited_subtransaction(step, arg, limit > 0 ? Min(limit, TOGETHER_MS) : TOGETHER_MS);
-
-	if (error == NULL)
+	if (worker_in_limited_subtransaction(step, arg, 0) == NULL)
 		return true;
 	worker_drop_prepared(NULL);
 	nturns = 0;

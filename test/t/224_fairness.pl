@@ -78,13 +78,17 @@ sql(q{UPDATE sales_internal.periodic_tasks SET next_run = now() + interval '1 ho
 $node->poll_query_until('postgres', q{SELECT state = 'idle' FROM sales.worker_status}) or die 'the worker is not idle';
 sub ticks { my @f = split / /, slurp_file("/proc/$pid/stat") =~ s/.*\) //r; return $f[11] + $f[12]; }
 sub switches { return slurp_file("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m ? $1 : die; }
-my ($ticks, $switches) = (ticks(), switches());
-# two seconds of the server's own clock
-sql('SELECT pg_sleep(2)');
-($ticks, $switches) = (ticks() - $ticks, switches() - $switches);
-note("idle for two seconds: $ticks ticks of CPU, woken $switches times");
-cmp_ok($ticks, '<', 5, 'an idle worker takes no CPU');
-cmp_ok($switches, '<', 2, 'and is not woken, not even once a second');
+# two seconds of the server's own clock; not the first ones, if what was to be done before is still being done in them
+my ($ticks, $switches);
+for (1 .. 10)
+{
+	($ticks, $switches) = (ticks(), switches());
+	sql('SELECT pg_sleep(2)');
+	($ticks, $switches) = (ticks() - $ticks, switches() - $switches);
+	last if $switches == 0;
+}
+is($switches, 0, 'an idle worker is not woken');
+cmp_ok($ticks, '<', 2, 'and takes no CPU');
 
 $node->stop;
 stop_peers();
