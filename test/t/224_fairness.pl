@@ -11,12 +11,13 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $port = start_echo(0);
+my $wide = start_echo(3000);
 my $many = $ENV{MEMORY_JOBS} || 100_000;
 my $node = PostgreSQL::Test::Cluster->new('fairness');
 $node->init;
 $node->append_conf('postgresql.conf', qq{
 shared_preload_libraries = 'sales_assistant'
-sales_assistant.allowed_hosts = '127.0.0.1:$port'
+sales_assistant.allowed_hosts = '127.0.0.1'
 sales_assistant.max_calls = 100
 });
 $node->start;
@@ -55,6 +56,11 @@ cmp_ok(sql('SELECT count(*) FROM probed WHERE at > (SELECT max(at) FROM probed J
 # with as many calls open as the worker may have at most
 $node->append_conf('postgresql.conf', 'sales_assistant.max_calls = 800');
 $node->reload;
+# all of them at a time once, which is as much memory as calls take
+sql(qq{INSERT INTO sales_internal.jobs (company_id, kind, args, due)
+	SELECT company_id, 'probe', '{"url": "http://127.0.0.1:$wide/x"}', true FROM sales.companies, generate_series(1, 500); SELECT sales_internal.wake_workers()});
+ok($node->poll_query_until('postgres', 'SELECT calls_open = 800 FROM sales.worker_status'), '800 calls are open') or diag(sql('SELECT * FROM sales.worker_status'));
+$node->poll_query_until('postgres', 'SELECT open_jobs() = 0') or diag('not all ended');
 my $pid = sql('SELECT pid FROM sales.worker_status');
 sub rss_kb { return slurp_file("/proc/$pid/status") =~ /VmRSS:\s+(\d+)/ ? $1 - shared_kb() : die; }
 # shared buffers that it has touched do not count
