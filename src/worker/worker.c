@@ -251,6 +251,8 @@ start(Oid database)
 	if (!await_update() || worker_in_transaction(step_take_over, &is_mine) != NULL || !is_mine)
 		return false;
 	SetConfigOption("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_USERSET, PGC_S_OVERRIDE);
+	/* what it runs is short: compiling it takes longer, and LLVM stays in memory */
+	SetConfigOption("jit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	ereport(LOG, (errmsg("sales_assistant: the worker of database \"%s\" has started", database_name)));
 	return true;
 }

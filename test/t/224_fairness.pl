@@ -76,6 +76,7 @@ for my $part (1 .. 5)
 note("memory of the worker in kB after each fifth of $many jobs: @rss");
 # a hundred bytes lost for each job would show
 cmp_ok($rss[4] - $rss[0], '<', $many * 0.6 * 100 / 1024, 'memory does not grow with the jobs');
+unlike(slurp_file("/proc/$pid/maps"), qr/llvm/i, 'nor does it compile its queries');
 is(sql('SELECT pid FROM sales.worker_status'), $pid, 'all by one worker');
 
 # --- idle ---
