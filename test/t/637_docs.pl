@@ -182,7 +182,7 @@ for my $file (qw(README.md CONTRIBUTING.md src/README.md sql/README.md test/READ
 		# files: from the root, or below test/, or a test by its name
 		push @bad, $quoted
 		  if $quoted =~ m{^(?:test|src|sql|scripts|docs|demo|specs|t|bench)/[\w./]+$}
-		  && $quoted !~ m{/(?:NN_)?domain\.sql$}
+		  && $quoted !~ m{NAME|/(?:NN_)?domain\.sql$}
 		  && !grep { -e $_ } map { ("$root/$_", glob("$root/$_.*")) } $quoted, "test/$quoted";
 	}
 	push @bad, grep { !$is{$_} && !/^citus_/ } @named;
