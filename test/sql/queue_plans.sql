@@ -3,6 +3,8 @@
 \i :helpers
 -- What the worker does to the queue is planned once, often while the queue is empty, or was when it was looked at last.
 -- Whatever comes then, it reads what it claims, holds and ends, and not the queue.
+-- (a plan that reads all of it for each job would take hours: an error tells sooner)
+SET statement_timeout = '5min';
 DELETE FROM sales_internal.jobs;
 VACUUM (ANALYZE) sales_internal.jobs;
 INSERT INTO sales_internal.job_kinds (kind, mode, prepare_function) VALUES ('plans', 'sql', 'helpers.none');
