@@ -68,7 +68,9 @@ is(sql(q{SELECT string_agg(f.conrelid::regclass || '.' || f.conname, ' ') FROM p
 for my $node ($plain, $c)
 {
 	$node->safe_psql('postgres', q{CREATE ROLE app LOGIN IN ROLE sales_app; CREATE ROLE bound LOGIN IN ROLE sales_app;
-SELECT sales.create_company(n, n || '.test', 'business', 'en', 'Europe/Paris', 'boss@' || n || '.test', 'a long password') FROM unnest('{alpha,beta,gamma}'::text[]) n});
+SELECT sales.create_company(n, n || '.test', 'business', 'en', 'Europe/Paris', 'boss@' || n || '.test', 'a long password') FROM unnest('{alpha,beta,gamma}'::text[]) n;
+-- what is compared is reckoned when it is asked for, and by nobody before
+UPDATE sales_internal.periodic_tasks SET next_run = 'infinity' WHERE name = 'metrics'});
 }
 like(error_of($c, q{SELECT sales.create_company('again', 'alpha.test')}), qr/is there already/, 'domains stay unique');
 # two companies on two nodes, so that the test is of two nodes
