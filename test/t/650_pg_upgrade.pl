@@ -41,7 +41,10 @@ SELECT sales.import_csv(E'First Name,Email\nGrace,grace@x.test\nBad,bad@@x.test\
 });
 $old->poll_query_until('shop', q{SELECT count(*) = 0 FROM sales_internal.jobs WHERE state IN ('queued', 'running')}) or die 'jobs do not end';
 my $token = $old->safe_psql('shop', q{SELECT sales.login('alpha.test', 'a@alpha.test', 'secret-secret')}, extra_params => [ '-U', 'upgrade_app' ]);
-$old->safe_psql('shop', 'SELECT sales.maintain(); SELECT sales.maintain(); SELECT sales.stop_workers()');
+# a task of the worker's in the midst of it would have partitions put off
+$old->safe_psql('shop', 'SELECT sales.stop_workers()');
+$old->poll_query_until('shop', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type LIKE 'sales_assistant%' AND datname = current_database()}) or die 'a worker does not stop';
+$old->safe_psql('shop', 'SELECT sales.maintain(); SELECT sales.maintain()');
 
 # Every row of every table, the partitions of each as they are.
 sub rows
