@@ -193,6 +193,7 @@ Datum
 sales_progress_places(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const TenantContext *context = context_current();
 	Place	   *copy;
 	bool		sees_all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR) ||
 		has_privs_of_role(GetUserId(), get_role_oid("sales_admin", false));
@@ -211,7 +212,7 @@ sales_progress_places(PG_FUNCTION_ARGS)
 		bool		nulls[8] = {0};
 		char	   *database;
 
-		if (!may_see(place, sees_all, context_current()) ||
+		if (!may_see(place, sees_all, context) ||
 			(database = get_database_name(place->database)) == NULL)
 			continue;
 		values[0] = Int32GetDatum(place->pid);

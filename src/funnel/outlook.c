@@ -35,16 +35,20 @@
 
 static const double parts[] = {0.25, 0.5, 0.75, 0.9, 0.97};
 
+void *
+funnel_room_for_one(MemoryContext memory, void *rows, int64 nrows, int64 *room, Size size)
+{
+	if (nrows < *room)
+		return rows;
+	*room = Max(*room * 2, 64);
+	return rows == NULL ? MemoryContextAlloc(memory, size * *room) : repalloc_huge(rows, size * *room);
+}
+
 void
 funnel_add_episode(Episodes *episodes, const Episode *episode)
 {
-	if (episodes->nrows == episodes->room)
-	{
-		episodes->room = Max(episodes->room * 2, 64);
-		episodes->rows = episodes->rows == NULL
-			? palloc(sizeof(Episode) * episodes->room)
-			: repalloc_huge(episodes->rows, sizeof(Episode) * episodes->room);
-	}
+	episodes->rows = funnel_room_for_one(CurrentMemoryContext, episodes->rows, episodes->nrows, &episodes->room,
+										 sizeof(Episode));
 	episodes->rows[episodes->nrows++] = *episode;
 }
 

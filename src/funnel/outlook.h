@@ -38,6 +38,9 @@ typedef struct Outlook
 	double		prior;			/* chance of a win where there is no history */
 } Outlook;
 
+/* The rows of an array, with room for one more; null at first, with a room of 0, then in `memory`. */
+extern void *funnel_room_for_one(MemoryContext memory, void *rows, int64 nrows, int64 *room, Size size);
+
 extern void funnel_add_episode(Episodes *episodes, const Episode *episode);
 extern void funnel_reckon(Outlook *outlook, Episodes *episodes);
 extern double funnel_waiting_chance(double chance, double leaves, double pace, double hours);

@@ -60,7 +60,7 @@ typedef struct Funnel
 	pg_uuid_t	prospect;		/* whose entries these are, latest first */
 	Entry	   *entries;
 	int			nentries;
-	int			room;
+	int64		room;
 	Standing   *standings;
 	int64		nstandings;
 	int64		standings_room;
@@ -161,13 +161,8 @@ end_prospect(Funnel *funnel)
 	{
 		Standing   *standing;
 
-		if (funnel->nstandings == funnel->standings_room)
-		{
-			funnel->standings_room = Max(funnel->standings_room * 2, 64);
-			funnel->standings = funnel->standings == NULL
-				? palloc(sizeof(Standing) * funnel->standings_room)
-				: repalloc_huge(funnel->standings, sizeof(Standing) * funnel->standings_room);
-		}
+		funnel->standings = funnel_room_for_one(funnel->memory, funnel->standings, funnel->nstandings,
+												&funnel->standings_room, sizeof(Standing));
 		standing = &funnel->standings[funnel->nstandings++];
 		standing->prospect = funnel->prospect;
 		standing->entered_at = entries[0].at;
@@ -194,11 +189,7 @@ take_entry(TupleTableSlot *slot, void *state)
 	if (funnel->nentries > 0 && memcmp(prospect, &funnel->prospect, UUID_LEN) != 0)
 		end_prospect(funnel);
 	funnel->prospect = *prospect;
-	if (funnel->nentries == funnel->room)
-	{
-		funnel->room *= 2;
-		funnel->entries = repalloc_huge(funnel->entries, sizeof(Entry) * funnel->room);
-	}
+	funnel->entries = funnel_room_for_one(funnel->memory, funnel->entries, funnel->nentries, &funnel->room, sizeof(Entry));
 	entry = &funnel->entries[funnel->nentries++];
 	entry->key = *DatumGetUUIDP(slot->tts_values[1]);
 	entry->at = DatumGetTimestampTz(slot->tts_values[2]);
@@ -223,8 +214,6 @@ read_funnel(Datum company, const pg_uuid_t *only)
 	funnel->only = only;
 	funnel->memory = CurrentMemoryContext;
 	funnel->prospect_memory = AllocSetContextCreate(CurrentMemoryContext, "prospect's entries", ALLOCSET_SMALL_SIZES);
-	funnel->room = 16;
-	funnel->entries = palloc(sizeof(Entry) * funnel->room);
 	read_stages(funnel);
 	spi_scan("SELECT f.prospect_id, f.funnel_id, f.stage_entered_at, f.stage, f.deal_value FROM sales.conversion_funnel f "
 			 "WHERE f.company_id = $1 ORDER BY f.prospect_id, f.stage_entered_at DESC", 1, args, take_entry, funnel);

@@ -21,6 +21,7 @@
 #include "core/spi.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "funnel/outlook.h"
 #include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/memutils.h"
@@ -36,7 +37,7 @@ typedef struct Noted
 /* In TopTransactionContext, of this transaction and subtransaction alone. */
 static Noted *noted = NULL;
 static int	nnoted = 0;
-static int	room = 0;
+static int64 room = 0;
 static LocalTransactionId noted_xact = InvalidLocalTransactionId;
 static SubTransactionId noted_subxact = InvalidSubTransactionId;
 
@@ -83,16 +84,7 @@ sales_note_status(PG_FUNCTION_ARGS)
 	if (spi_restoring())
 		return PointerGetDatum(NULL);
 	forget_others();
-	if (nnoted == room)
-	{
-		int			more = Max(64, room * 2);
-
-		if (noted == NULL)
-			noted = MemoryContextAlloc(TopTransactionContext, more * sizeof(Noted));
-		else
-			noted = repalloc_huge(noted, more * sizeof(Noted));
-		room = more;
-	}
+	noted = funnel_room_for_one(TopTransactionContext, noted, nnoted, &room, sizeof(Noted));
 	desc = RelationGetDescr(trigger->tg_relation);
 	noted[nnoted].company = uuid_column(trigger->tg_newslot, desc, "company_id");
 	noted[nnoted].prospect = uuid_column(trigger->tg_newslot, desc, "prospect_id");

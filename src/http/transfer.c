@@ -56,12 +56,21 @@ take_body(char *data, size_t size, size_t count, void *arg)
 	return bytes;
 }
 
+/* Of a line, without its end. */
+static size_t
+line_length(const char *data, size_t bytes)
+{
+	while (bytes > 0 && (data[bytes - 1] == '\n' || data[bytes - 1] == '\r'))
+		bytes--;
+	return bytes;
+}
+
 static size_t
 take_header(char *data, size_t size, size_t count, void *arg)
 {
 	HttpCall   *call = arg;
 	size_t		bytes = size * count;
-	size_t		length = bytes;
+	size_t		length = line_length(data, bytes);
 	char	   *grown;
 
 	if (bytes > 5 && strncmp(data, "HTTP/", 5) == 0)
@@ -70,8 +79,6 @@ take_header(char *data, size_t size, size_t count, void *arg)
 		call->response_headers_size = 0;
 		return bytes;
 	}
-	while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r'))
-		length--;
 	/* (a NUL, which some versions of libcurl let through, would hide the end of the line) */
 	if (length == 0 || memchr(data, ':', length) == NULL || memchr(data, '\0', length) != NULL)
 		return bytes;
@@ -99,14 +106,12 @@ take_reply(char *data, size_t size, size_t count, void *arg)
 {
 	HttpCall   *call = arg;
 	size_t		bytes = size * count;
-	size_t		length = bytes;
+	size_t		length = line_length(data, bytes);
 	size_t		used = call->reply_goes_on ? strlen(call->reply) : 0;
 
 	/* the answer to libcurl's QUIT says nothing of the mail */
 	if (bytes >= 3 && strncmp(data, "221", 3) == 0)
 		return bytes;
-	while (length > 0 && (data[length - 1] == '\n' || data[length - 1] == '\r'))
-		length--;
 	call->reply_goes_on = length > 3 && data[3] == '-';
 	if (used > 0 && used + 1 < sizeof(call->reply))
 		call->reply[used++] = ' ';

@@ -151,6 +151,8 @@ static void
 step_look_at_extension(void *arg)
 {
 	*(Installed *) arg = INSTALLED_NOT;
+	if (database_name == NULL)
+		database_name = MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
 	if (!OidIsValid(get_extension_oid("sales_assistant", true)))
 		return;
 	spi_run_kept("SELECT 1 FROM pg_extension WHERE extname = 'sales_assistant' AND extversion = '" SALES_VERSION "'",
@@ -164,15 +166,6 @@ look_at_extension(void)
 	Installed	found = INSTALLED_NOT;
 
 	return worker_in_transaction(step_look_at_extension, &found) == NULL ? found : INSTALLED_NOT;
-}
-
-static void
-step_say_update(void *arg)
-{
-	ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					  errmsg("jobs of database \"%s\" wait: it has another version of sales_assistant than the server's library, " SALES_VERSION,
-							 get_database_name(MyDatabaseId)),
-					  errhint("Run ALTER EXTENSION sales_assistant UPDATE in it; its worker then goes on by itself.")));
 }
 
 /*
@@ -190,7 +183,10 @@ await_update(void)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!said)
-			(void) worker_in_transaction(step_say_update, NULL);
+			ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							  errmsg("jobs of database \"%s\" wait: it has another version of sales_assistant than the server's library, " SALES_VERSION,
+									 database_name),
+							  errhint("Run ALTER EXTENSION sales_assistant UPDATE in it; its worker then goes on by itself.")));
 		said = true;
 		slots_count(false, false, "the database awaits ALTER EXTENSION sales_assistant UPDATE");
 		slots_report(WORKER_IDLE, 0);
@@ -224,14 +220,12 @@ step_take_over(void *arg)
 	/* a cluster's queue and periodic work are the coordinator's */
 	if (distribute_is_node())
 		*(bool *) arg = false;
-	if (!*(bool *) arg)
-		return;
-	database_name = MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
-	spi_run("UPDATE sales_internal.jobs j SET state = 'queued', lease_until = NULL "
-			"FROM (SELECT l.job_id FROM sales_internal.jobs l "
-			"      WHERE l.state = 'running' AND l.attempts < l.max_attempts "
-			"      FOR UPDATE SKIP LOCKED) lost "
-			"WHERE j.job_id = lost.job_id", false, 0, 0, NULL);
+	if (*(bool *) arg)
+		spi_run("UPDATE sales_internal.jobs j SET state = 'queued', lease_until = NULL "
+				"FROM (SELECT l.job_id FROM sales_internal.jobs l "
+				"      WHERE l.state = 'running' AND l.attempts < l.max_attempts "
+				"      FOR UPDATE SKIP LOCKED) lost "
+				"WHERE j.job_id = lost.job_id", false, 0, 0, NULL);
 }
 
 static bool
