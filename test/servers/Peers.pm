@@ -7,10 +7,11 @@ use Cwd qw(abs_path);
 use Exporter qw(import);
 use File::Basename;
 use IPC::Run;
+use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(start_peer start_echo stop_peers make_certificates probe_sql wait_for);
+our @EXPORT = qw(start_peer start_echo stop_peers make_certificates probe_sql probe_node wait_for);
 my $servers = abs_path(dirname(__FILE__));
 my @running;
 
@@ -55,6 +56,20 @@ sub stop_peers
 {
 	$_->kill_kill for @running;
 	@running = ();
+}
+
+# A server with these settings that has the kind of job, and the companies Alpha and Beta.
+sub probe_node
+{
+	my ($name, $conf) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init;
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'sales_assistant'\n$conf");
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION sales_assistant;' . probe_sql() . q{
+SELECT sales.create_company('Alpha', 'alpha.test', 'starter', 'en', 'UTC', 'a@alpha.test', 'alpha-secret-1');
+SELECT sales.create_company('Beta', 'beta.test', 'starter', 'en', 'UTC', 'b@beta.test', 'beta-secret-1')});
+	return $node;
 }
 
 # A certificate authority in $dir, and a certificate for each of the names:

@@ -11,19 +11,13 @@ use Test::More;
 
 my $peer = start_peer(PostgreSQL::Test::Utils::tempdir() . '/peer');
 my $url = "http://127.0.0.1:$peer->{http}";
-my $node = PostgreSQL::Test::Cluster->new('limits');
-$node->init;
-$node->append_conf('postgresql.conf', qq{
-shared_preload_libraries = 'sales_assistant'
+my $node = probe_node('limits', qq{
 sales_assistant.allowed_hosts = '127.0.0.1:$peer->{http}'
 });
-$node->start;
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 sub until_true { $node->poll_query_until('postgres', $_[0]) or diag("not so: $_[0]\n" . sql('SELECT kind, state, attempts, error, count(*) FROM sales_internal.jobs GROUP BY 1, 2, 3, 4')); return; }
 sub asked { my ($path) = @_; return scalar(grep { $_ eq "GET $path" } split /\n/, slurp_file("$peer->{dir}/requests")); }
-sql('CREATE EXTENSION sales_assistant;' . probe_sql() . q{
-SELECT sales.create_company('Alpha', 'alpha.test', 'starter', 'en', 'UTC', 'a@alpha.test', 'alpha-secret-1');
-SELECT sales.create_company('Beta', 'beta.test', 'starter', 'en', 'UTC', 'b@beta.test', 'beta-secret-1');
+sql(q{
 CREATE OR REPLACE FUNCTION probe_prepare(job uuid, company uuid, args jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
 	IF args ? 'provider' THEN PERFORM sales_internal.pace_call(args ->> 'provider', NULL, '{"open": 3}'); END IF;

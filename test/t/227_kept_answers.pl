@@ -12,19 +12,13 @@ use Test::More;
 
 my $peer = start_peer(PostgreSQL::Test::Utils::tempdir() . '/peer');
 my $url = "http://127.0.0.1:$peer->{http}";
-my $node = PostgreSQL::Test::Cluster->new('kept_answers');
-$node->init;
-$node->append_conf('postgresql.conf', qq{
-shared_preload_libraries = 'sales_assistant'
+my $node = probe_node('kept_answers', qq{
 sales_assistant.allowed_hosts = '127.0.0.1:$peer->{http}'
 });
-$node->start;
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 sub until_true { $node->poll_query_until('postgres', $_[0]) or diag("not so: $_[0]"); return; }
 sub asked { my ($path) = @_; my $n = () = slurp_file("$peer->{dir}/requests") =~ m{^GET \Q$path\E}mg; return $n; }
-sql('CREATE EXTENSION sales_assistant;' . probe_sql() . q{
-SELECT sales.create_company('Alpha', 'alpha.test', 'starter', 'en', 'UTC', 'a@alpha.test', 'alpha-secret-1');
-SELECT sales.create_company('Beta', 'beta.test', 'starter', 'en', 'UTC', 'b@beta.test', 'beta-secret-1');
+sql(q{
 CREATE TABLE answers_of AS SELECT company_id, 0 AS n FROM sales.companies;
 CREATE OR REPLACE FUNCTION probe_settle(job uuid, company uuid, args jsonb, response jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN

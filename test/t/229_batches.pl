@@ -12,15 +12,11 @@ use Test::More;
 
 my $peer = start_peer(PostgreSQL::Test::Utils::tempdir() . '/peer');
 my $url = "http://127.0.0.1:$peer->{http}";
-my $node = PostgreSQL::Test::Cluster->new('batches');
-$node->init;
-$node->append_conf('postgresql.conf', qq{
-shared_preload_libraries = 'sales_assistant'
+my $node = probe_node('batches', qq{
 sales_assistant.allowed_hosts = '127.0.0.1:$peer->{http}'
 sales_assistant.turn_timeout = 0
 autovacuum = off
 });
-$node->start;
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 sub until_true { $node->poll_query_until('postgres', $_[0]) or diag("not so: $_[0]\n" . sql('SELECT kind, state, attempts, error, count(*) FROM sales_internal.jobs GROUP BY 1, 2, 3, 4')); return; }
 # How the peer was asked, or has answered, so far.
@@ -28,9 +24,7 @@ sub noted { my ($file) = @_; return scalar(split /\n/, slurp_file("$peer->{dir}/
 
 # A sequence counts what is undone, too.  What was written by one subtransaction has one xmin.
 # A "gate" holds up the worker, in which answers arrive meanwhile; further ones let it read them.
-sql('CREATE EXTENSION sales_assistant;' . probe_sql() . q{
-SELECT sales.create_company('Alpha', 'alpha.test', 'starter', 'en', 'UTC', 'a@alpha.test', 'alpha-secret-1');
-SELECT sales.create_company('Beta', 'beta.test', 'starter', 'en', 'UTC', 'b@beta.test', 'beta-secret-1');
+sql(q{
 CREATE SEQUENCE turns;
 CREATE TABLE gates (is_open boolean);
 INSERT INTO gates VALUES (false);

@@ -14,19 +14,13 @@ use Test::More;
 my $tmp = PostgreSQL::Test::Utils::tempdir();
 my $peer = start_peer("$tmp/peer");
 my $http = "http://127.0.0.1:$peer->{http}";
-my $node = PostgreSQL::Test::Cluster->new('foreground');
-$node->init;
-$node->append_conf('postgresql.conf', qq{
-shared_preload_libraries = 'sales_assistant'
+my $node = probe_node('foreground', qq{
 sales_assistant.workers = off
 sales_assistant.allowed_hosts = '127.0.0.1, [::1]:9, 127.4.100.0/22'
 });
-$node->start;
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 sub quoted { return "'" . ($_[0] =~ s/'/''/gr) . "'"; }
-sql('CREATE EXTENSION sales_assistant;' . probe_sql() . q{
-SELECT sales.create_company('Alpha', 'alpha.test', 'starter', 'en', 'UTC', 'a@alpha.test', 'alpha-secret-1');
-SELECT sales.create_company('Beta', 'beta.test', 'starter', 'en', 'UTC', 'b@beta.test', 'beta-secret-1');
+sql(q{
 INSERT INTO sales.providers (name, purpose, base_url, request, answer) VALUES ('probe', 'website', '} . $http . q{', '{"url": "{{base_url}}/x", "auth": {"header": "X-Key"}}', '{"fields": {}}');
 INSERT INTO sales.api_keys (company_id, service_name, key_value) SELECT company_id, 'probe', lower(name) || '-key-1' FROM sales.companies;});
 my %key = map { split /\|/ } split /\n/, sql('SELECT c.name, k.api_key_id FROM sales.api_keys k JOIN sales.companies c USING (company_id)');
